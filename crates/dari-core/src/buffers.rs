@@ -1,0 +1,153 @@
+//! The memory in which messages are put together: pooled, counted and bounded.
+//!
+//! A buffer grows with what has arrived and never with what a header declares. What is counted is what is
+//! allocated, not what is filled. Nothing here aborts when memory is short.
+
+/// Buffers of up to this size are kept for the next message.
+const KEEP_EACH: usize = 4 << 20;
+/// This much is kept in all.
+const KEEP_ALL: usize = 8 << 20;
+/// A new buffer begins with this size.
+const FIRST: usize = 1 << 10;
+
+/// The limit of a [`Buffers`] was reached, or the system's allocator said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// Bytes that were in use.
+    pub used: usize,
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+/// A pool of buffers with one limit on all that it has handed out.
+#[derive(Debug)]
+pub struct Buffers {
+    limit: usize,
+    used: usize,
+    kept: usize,
+    free: Vec<Vec<u8>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl Buffers {
+    /// A pool that hands out at most `limit` bytes at a time.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, used: 0, kept: 0, free: Vec::new() }
+    }
+
+    /// Bytes allocated in buffers that are in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Bytes kept for later.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Appends `bytes` to a buffer of this pool, which grows to at most `most` bytes ahead of need.
+    ///
+    /// An empty buffer without memory (`Vec::new()`) gets some from the pool.
+    pub fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<(), OutOfMemory> {
+        let need = buffer.len() + bytes.len();
+        if need > buffer.capacity() {
+            self.grow(buffer, need, most)?;
+        }
+        buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Takes a buffer back.
+    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
+        let size = buffer.capacity();
+        self.used = self.used.saturating_sub(size);
+        if size > 0 && size <= KEEP_EACH && self.kept + size <= KEEP_ALL {
+            buffer.clear();
+            self.kept += size;
+            self.free.push(buffer);
+        }
+    }
+
+    /// Gives back to the system half of what is kept; called now and then, the pool decays to nothing.
+    pub fn decay(&mut self) {
+        let keep = self.free.len() / 2;
+        for buffer in self.free.drain(keep..) {
+            self.kept -= buffer.capacity();
+        }
+        if self.free.is_empty() {
+            self.free = Vec::new();
+        }
+    }
+
+    fn grow(&mut self, buffer: &mut Vec<u8>, need: usize, most: usize) -> Result<(), OutOfMemory> {
+        if buffer.capacity() == 0
+            && let Some(kept) = self.free.pop_if(|kept| kept.capacity() >= need)
+        {
+            self.kept -= kept.capacity();
+            self.used += kept.capacity();
+            *buffer = kept;
+            return self.check(0);
+        }
+        let size = need.max(FIRST).max(buffer.capacity().saturating_mul(2)).min(need.max(most));
+        let (before, more) = (buffer.capacity(), size - buffer.len());
+        self.check(size - before)?;
+        buffer.try_reserve_exact(more).map_err(|_| OutOfMemory { used: self.used, limit: self.limit })?;
+        self.used += buffer.capacity() - before;
+        Ok(())
+    }
+
+    fn check(&self, more: usize) -> Result<(), OutOfMemory> {
+        if more > self.limit.saturating_sub(self.used) {
+            return Err(OutOfMemory { used: self.used, limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allocated_is_counted_and_comes_back() {
+        let mut buffers = Buffers::new(1 << 20);
+        let mut buffer = Vec::new();
+        for _ in 0..1000 {
+            buffers.append(&mut buffer, &[7; 100], usize::MAX).unwrap();
+            assert_eq!(buffers.used(), buffer.capacity());
+        }
+        assert!(buffer.capacity() <= 2 * buffer.len());
+        buffers.give_back(buffer);
+        assert_eq!(buffers.used(), 0);
+        assert!(buffers.kept() > 0);
+        for _ in 0..64 {
+            buffers.decay();
+        }
+        assert_eq!(buffers.kept(), 0);
+    }
+
+    #[test]
+    fn the_limit_is_an_error_and_changes_nothing() {
+        let mut buffers = Buffers::new(10_000);
+        let mut buffer = Vec::new();
+        buffers.append(&mut buffer, &[1; 9_000], usize::MAX).unwrap();
+        let refused = buffers.append(&mut buffer, &[1; 2_000], usize::MAX);
+        assert_eq!(refused, Err(OutOfMemory { used: 9_000, limit: 10_000 }));
+        assert_eq!(buffer.len(), 9_000);
+    }
+
+    #[test]
+    fn a_buffer_does_not_outgrow_the_message_it_is_for() {
+        let mut buffers = Buffers::default();
+        let mut buffer = Vec::new();
+        for _ in 0..30 {
+            buffers.append(&mut buffer, &[1; 100], 3_000).unwrap();
+        }
+        assert_eq!(buffer.capacity(), 3_000);
+    }
+}

@@ -1,0 +1,130 @@
+//! The client's side of the opening handshake (RFC 6455 4.1): the request, and what the answer must be.
+
+use crate::handshake::{ACCEPT, RESERVED, accept_key, write_line};
+use crate::head::Head;
+use crate::http::{self, has_token, trim, violation};
+use crate::io::Io;
+use crate::{Limits, Misuse, Violation};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// The header Host.
+    pub authority: String,
+    /// Path and query.
+    pub target: String,
+    /// Subprotocols, best first.
+    pub protocols: Vec<String>,
+    /// The header Origin.
+    pub origin: Option<String>,
+    /// More header lines.
+    pub headers: Vec<(String, String)>,
+}
+
+/// A handshake that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) head: Head,
+    accept: [u8; ACCEPT],
+    protocols: Vec<String>,
+}
+
+/// What the server has answered.
+pub(crate) enum Answer {
+    /// 101: open, with this subprotocol.
+    Open(Option<String>),
+    /// Another status.
+    Refused(u16),
+}
+
+impl Client {
+    /// Checks what is asked for, and appends the request.
+    pub(crate) fn start(opening: Opening, io: &mut Io<'_>) -> Result<Self, Misuse> {
+        let headers: Vec<(&str, &str)> = opening.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        http::check_headers(&headers, &RESERVED)?;
+        if let Some(origin) = &opening.origin {
+            http::check_headers(&[("Origin", origin)], &[])?;
+        }
+        for (i, name) in opening.protocols.iter().enumerate() {
+            if !http::is_token(name.as_bytes()) || opening.protocols.iter().take(i).any(|earlier| earlier == name) {
+                return Err(Misuse::Protocol(name.clone()));
+            }
+        }
+        // RFC 6455 4.1: a nonce of 16 bytes, chosen anew for each connection.
+        let mut nonce = [0; 16];
+        io.entropy.fill(&mut nonce);
+        let key = BASE64_STANDARD.encode(nonce);
+
+        let text = io.out.buffer();
+        text.extend_from_slice(format!("GET {} HTTP/1.1\r\n", opening.target).as_bytes());
+        write_line(text, "Host", &opening.authority);
+        write_line(text, "Upgrade", "websocket");
+        write_line(text, "Connection", "Upgrade");
+        write_line(text, "Sec-WebSocket-Key", &key);
+        write_line(text, "Sec-WebSocket-Version", "13");
+        if !opening.protocols.is_empty() {
+            write_line(text, "Sec-WebSocket-Protocol", &opening.protocols.join(", "));
+        }
+        if let Some(origin) = &opening.origin {
+            write_line(text, "Origin", origin);
+        }
+        headers.iter().for_each(|(name, value)| write_line(text, name, value));
+        text.extend_from_slice(b"\r\n");
+        let accept = accept_key(key.as_bytes());
+        Ok(Self { head: Head::default(), accept, protocols: opening.protocols })
+    }
+
+    /// Judges the answer's head (RFC 6455 4.1, the list after the request's).
+    pub(crate) fn answer(self, text: Vec<u8>, limits: &Limits, io: &mut Io<'_>) -> Result<Answer, Violation> {
+        let answer = self.judge(&text, limits);
+        io.buffers.give_back(text);
+        answer
+    }
+
+    fn judge(&self, text: &[u8], limits: &Limits) -> Result<Answer, Violation> {
+        let mut fields = [httparse::EMPTY_HEADER; 100];
+        let mut parsed = httparse::Response::new(&mut fields);
+        parsed.parse(text).map_err(|error| violation(error, limits))?;
+        let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
+            return Err(Violation::BadStatusLine);
+        };
+        if status != 101 {
+            return Ok(Answer::Refused(status));
+        }
+        if version == 0 {
+            return Err(Violation::BadVersion);
+        }
+        let values = |name: &'static str| {
+            parsed.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        };
+        let only = |name| {
+            let mut values = values(name);
+            let first = values.next().map(trim);
+            if values.next().is_some() { None } else { first }
+        };
+        if !only("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+            return Err(Violation::AnswerUpgrade);
+        }
+        if !has_token(values("connection"), "upgrade") {
+            return Err(Violation::AnswerConnection);
+        }
+        if only("sec-websocket-accept") != Some(&self.accept) {
+            return Err(Violation::AnswerAccept);
+        }
+        if values("sec-websocket-extensions").any(|value| !trim(value).is_empty()) {
+            return Err(Violation::AnswerExtension);
+        }
+        self.chosen(only("sec-websocket-protocol"), values("sec-websocket-protocol").count()).map(Answer::Open)
+    }
+
+    /// One of the offered subprotocols, once. As in a browser, none at all fails a client that offered some.
+    fn chosen(&self, value: Option<&[u8]>, lines: usize) -> Result<Option<String>, Violation> {
+        if lines == 0 && self.protocols.is_empty() {
+            return Ok(None);
+        }
+        let chosen = self.protocols.iter().find(|name| Some(name.as_bytes()) == value);
+        chosen.cloned().map(Some).ok_or(Violation::AnswerProtocol)
+    }
+}

@@ -1,0 +1,432 @@
+//! One peer: the state of a connection, and every transition of it.
+//!
+//! Methods come in four kinds: what is asked ([`Connection::state`] ...), input ([`Connection::receive`]),
+//! commands ([`Connection::send`] ...) and what [`Io`] collects. Nothing here waits, and nothing here fails for
+//! what a peer has sent.
+
+use crate::client::{Answer, Client, Opening};
+use crate::close::{self, By, Closing, Failure};
+use crate::frame::{MAX_CONTROL, Opcode};
+use crate::handshake;
+use crate::io::Io;
+use crate::message::{self, Kind, Message, Payload, Prepared};
+use crate::receive::Unfinished;
+use crate::server::{After, Asked, Server};
+use crate::{Limits, Misuse, Request, Violation};
+use std::mem::take;
+use std::sync::Arc;
+
+/// The browser's readyState, with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// The opening handshake goes on, or plain HTTP does.
+    Connecting = 0,
+    /// Messages may flow.
+    Open = 1,
+    /// A Close frame is sent, the peer's is awaited.
+    Closing = 2,
+    /// Nothing more goes either way.
+    Closed = 3,
+}
+
+/// What the peer's bytes have brought.
+#[derive(Debug)]
+pub enum Event<'b> {
+    /// Server: an opening handshake is complete. Answer with [`Connection::accept`] or
+    /// [`Connection::respond`]; no input is taken until then.
+    Upgrade,
+    /// Server: a plain request is complete. Answer with [`Connection::respond`]; no input is taken until then.
+    Http,
+    /// Client: the handshake is done.
+    Open,
+    /// Client: the server answered with another status than 101. The connection is closed.
+    Refused(u16),
+    /// A message.
+    Message {
+        /// Text or binary.
+        kind: Kind,
+        /// What it says.
+        payload: Payload<'b>,
+    },
+    /// The answer to a ping, or a heartbeat nobody asked for.
+    Pong(Payload<'b>),
+    /// The peer broke a rule; the answer that says so is in the output. An open connection is closing now and only
+    /// waits for the peer's Close frame, one that was not open is closed.
+    Failed(Failure),
+    /// Close frames went both ways: the connection is closed.
+    Closed,
+}
+
+/// One WebSocket peer, in either role; on a server, first an HTTP one.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) limits: Arc<Limits>,
+    phase: Phase,
+    pub(crate) unfinished: Option<Box<Unfinished>>,
+    pub(crate) closing: Option<Box<Closing>>,
+    protocol: Option<Box<str>>,
+    /// Bytes of the peer that were taken.
+    pub(crate) received: u64,
+    pub(crate) is_client: bool,
+    pub(crate) state: State,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Server(Box<Server>),
+    Client(Box<Client>),
+    Frames,
+}
+
+impl Connection {
+    /// The server's end of a connection that was just accepted.
+    pub fn server(limits: Arc<Limits>) -> Self {
+        Self::new(limits, Phase::Server(Box::default()), false)
+    }
+
+    /// The client's end; the request of its handshake is in the output.
+    pub fn client(limits: Arc<Limits>, opening: Opening, io: &mut Io<'_>) -> Result<Self, Misuse> {
+        let client = Client::start(opening, io)?;
+        Ok(Self::new(limits, Phase::Client(Box::new(client)), true))
+    }
+
+    fn new(limits: Arc<Limits>, phase: Phase, is_client: bool) -> Self {
+        Self {
+            limits,
+            phase,
+            unfinished: None,
+            closing: None,
+            protocol: None,
+            received: 0,
+            is_client,
+            state: State::Connecting,
+        }
+    }
+
+    /// How far the connection has come.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether this is the client's end.
+    pub fn is_client(&self) -> bool {
+        self.is_client
+    }
+
+    /// The subprotocol agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// The request that waits for an answer.
+    pub fn request(&self) -> Option<&Request> {
+        match &self.phase {
+            Phase::Server(server) => server.asked(),
+            _ => None,
+        }
+    }
+
+    /// Whether the request that waits for an answer is an opening handshake.
+    pub fn asks_upgrade(&self) -> bool {
+        matches!(&self.phase, Phase::Server(server) if server.asks_upgrade())
+    }
+
+    /// Whether [`receive`](Self::receive) would take input now; if not, an answer is due first.
+    pub fn wants_input(&self) -> bool {
+        !matches!(&self.phase, Phase::Server(server) if server.is_busy())
+    }
+
+    /// Whether this is a server's end on which no request has begun.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(&self.phase, Phase::Server(server) if server.is_idle())
+    }
+
+    /// What is known of the end, once it has begun.
+    pub fn closing(&self) -> Option<&Closing> {
+        self.closing.as_deref()
+    }
+
+    /// Bytes of the peer that were taken so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes bytes off the front of `input` until there is one event or nothing left.
+    ///
+    /// Payloads are unmasked in place, and an event borrows the input, not the connection: an answer can be sent
+    /// while it is in hand. Call again until there is no event. Input is left over only while an answer is due
+    /// ([`wants_input`](Self::wants_input)).
+    pub fn receive<'b>(&mut self, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
+        match &mut self.phase {
+            Phase::Frames => self.receive_frames(input, io),
+            Phase::Server(_) => self.receive_request(input, io),
+            Phase::Client(_) => self.receive_answer(input, io),
+        }
+    }
+
+    /// Accepts the opening handshake that [`Event::Upgrade`] told of: the 101 is in the output, and messages may
+    /// follow at once.
+    pub fn accept(
+        &mut self,
+        protocol: Option<&str>,
+        headers: &[(&str, &str)],
+        io: &mut Io<'_>,
+    ) -> Result<(), Misuse> {
+        let server = self.server_end()?;
+        server.accept(protocol, headers, io)?;
+        self.protocol = protocol.map(Into::into);
+        self.open(io);
+        Ok(())
+    }
+
+    /// Answers the request whole. A refused opening handshake ends the connection, and so does a request that
+    /// asked for it.
+    pub fn respond(
+        &mut self,
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        io: &mut Io<'_>,
+    ) -> Result<(), Misuse> {
+        let after = self.server_end()?.respond(status, headers, body, io)?;
+        self.after_answer(after, io);
+        Ok(())
+    }
+
+    /// Answers the request with a body that comes in pieces: `length` bytes in all, or, if that is not known,
+    /// chunked.
+    pub fn respond_begin(
+        &mut self,
+        status: u16,
+        headers: &[(&str, &str)],
+        length: Option<usize>,
+        io: &mut Io<'_>,
+    ) -> Result<(), Misuse> {
+        self.server_end()?.respond_begin(status, headers, length, io)
+    }
+
+    /// One piece of the body; an empty one is the end.
+    pub fn respond_piece(&mut self, data: &[u8], io: &mut Io<'_>) -> Result<(), Misuse> {
+        if let Some(after) = self.server_end()?.respond_piece(data, io)? {
+            self.after_answer(after, io);
+        }
+        Ok(())
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: Message<'_>, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_open()?;
+        message.check()?;
+        message::write(message, self.is_client, io);
+        Ok(())
+    }
+
+    /// Sends a message that was checked and framed before.
+    pub fn send_prepared(&mut self, prepared: &Prepared, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_open()?;
+        if self.is_client {
+            message::write(prepared.message(), true, io);
+        } else {
+            io.out.shared(prepared.frame());
+        }
+        Ok(())
+    }
+
+    /// Sends a ping (RFC 6455 5.5.2) of at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8], io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_open()?;
+        if payload.len() > MAX_CONTROL {
+            return Err(Misuse::TooLong(payload.len(), MAX_CONTROL));
+        }
+        message::write_control(Opcode::Ping, payload, self.is_client, io);
+        Ok(())
+    }
+
+    /// Starts the closing handshake (RFC 6455 7.1.2). Code 0 sends none; a reason goes with a code only, and has at
+    /// most 123 bytes.
+    pub fn close(&mut self, code: u16, reason: &str, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_open()?;
+        if (code != 0 && !close::may_be_sent(code)) || (code == 0 && !reason.is_empty()) {
+            return Err(Misuse::Code(code));
+        }
+        if reason.len() > MAX_CONTROL - 2 {
+            return Err(Misuse::TooLong(reason.len(), MAX_CONTROL - 2));
+        }
+        self.send_close(code, reason, io);
+        self.begin_closing(By::Us, None);
+        self.abandon_message(io);
+        Ok(())
+    }
+
+    /// Says that the peer takes bytes again: a pong that waited goes out.
+    pub fn unblocked(&mut self, io: &mut Io<'_>) {
+        if let Some(pong) = self.unfinished.as_mut().and_then(|unfinished| unfinished.pong.take())
+            && self.state == State::Open
+        {
+            message::write_control(Opcode::Pong, &pong, self.is_client, io);
+        }
+        self.tidy();
+    }
+
+    /// Gives back what memory the connection holds; call it last.
+    pub fn release(&mut self, io: &mut Io<'_>) {
+        self.state = State::Closed;
+        self.abandon_message(io);
+        self.unfinished = None;
+        self.leave_handshake(io);
+    }
+
+    // --- until it is open ---------------------------------------------------------------------------------------
+
+    fn receive_request(&mut self, input: &mut &mut [u8], io: &mut Io<'_>) -> Option<Event<'static>> {
+        let Phase::Server(server) = &mut self.phase else { return None };
+        if self.state == State::Closed {
+            self.skip(input);
+            return None;
+        }
+        if server.is_busy() || input.is_empty() {
+            return None;
+        }
+        let before = input.len();
+        let asked = server.take(input, &self.limits, io);
+        let begin = self.received;
+        self.received += (before - input.len()) as u64;
+        match asked {
+            Ok(None) => None,
+            Ok(Some(Asked::Upgrade)) => Some(Event::Upgrade),
+            Ok(Some(Asked::Http)) => Some(Event::Http),
+            Err((violation, at)) => {
+                handshake::write_refusal(io.out, violation);
+                self.end_unopened(violation, begin + at as u64, io)
+            }
+        }
+    }
+
+    fn receive_answer<'b>(&mut self, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
+        let Phase::Client(client) = &mut self.phase else { return None };
+        if self.state == State::Closed {
+            self.skip(input);
+            return None;
+        }
+        let (before, begin) = (input.len(), self.received);
+        let head = client.head.take(input, &self.limits, io);
+        self.received += (before - input.len()) as u64;
+        let text = match head {
+            Ok(Some(text)) => text,
+            Ok(None) => return None,
+            Err((violation, at)) => return self.end_unopened(violation, begin + at as u64, io),
+        };
+        let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
+        match client.answer(text, &self.limits, io) {
+            Ok(Answer::Open(protocol)) => {
+                self.protocol = protocol.map(Into::into);
+                self.state = State::Open;
+                Some(Event::Open)
+            }
+            Ok(Answer::Refused(status)) => {
+                self.state = State::Closed;
+                Some(Event::Refused(status))
+            }
+            Err(violation) => self.end_unopened(violation, begin, io),
+        }
+    }
+
+    fn end_unopened(&mut self, violation: Violation, offset: u64, io: &mut Io<'_>) -> Option<Event<'static>> {
+        let failure = Failure { violation, offset };
+        self.begin_closing(By::Us, Some(failure));
+        self.state = State::Closed;
+        self.leave_handshake(io);
+        Some(Event::Failed(failure))
+    }
+
+    fn server_end(&mut self) -> Result<&mut Server, Misuse> {
+        match (&mut self.phase, self.state) {
+            (Phase::Server(server), State::Connecting) => Ok(server),
+            _ => Err(Misuse::NothingToAnswer),
+        }
+    }
+
+    fn after_answer(&mut self, after: After, io: &mut Io<'_>) {
+        if after == After::End {
+            self.state = State::Closed;
+            self.leave_handshake(io);
+        }
+    }
+
+    fn open(&mut self, io: &mut Io<'_>) {
+        self.leave_handshake(io);
+        self.state = State::Open;
+    }
+
+    fn leave_handshake(&mut self, io: &mut Io<'_>) {
+        match std::mem::replace(&mut self.phase, Phase::Frames) {
+            Phase::Server(server) => server.release(io),
+            Phase::Client(client) => client.head.release(io),
+            Phase::Frames => {}
+        }
+    }
+
+    pub(crate) fn send_close(&mut self, code: u16, reason: &str, io: &mut Io<'_>) {
+        let mut payload = Vec::with_capacity(MAX_CONTROL);
+        if code != 0 {
+            payload.extend_from_slice(&code.to_be_bytes());
+            payload.extend_from_slice(reason.as_bytes());
+            payload.truncate(MAX_CONTROL);
+        }
+        message::write_control(Opcode::Close, &payload, self.is_client, io);
+        let closing = self.closing.get_or_insert_with(|| Box::new(NEW));
+        closing.sent = Some(code);
+    }
+
+    pub(crate) fn begin_closing(&mut self, first: By, failure: Option<Failure>) {
+        let closing = self.closing.get_or_insert_with(|| Box::new(NEW));
+        closing.first = first;
+        closing.failure = failure;
+        self.state = State::Closing;
+    }
+
+    pub(crate) fn abandon_message(&mut self, io: &mut Io<'_>) {
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.pong = None;
+            // A Close frame of the peer that has half arrived still counts.
+            if unfinished.frame.is_none_or(|frame| frame.header.opcode != Opcode::Close) {
+                unfinished.control_len = 0;
+            }
+            if let Some(assembly) = unfinished.assembly.take() {
+                assembly.discard(io.buffers);
+            }
+        }
+        self.tidy();
+    }
+
+    pub(crate) fn take<'b>(&mut self, input: &mut &'b mut [u8], len: usize) -> &'b mut [u8] {
+        let (front, rest) = take(input).split_at_mut(len);
+        *input = rest;
+        self.received += len as u64;
+        front
+    }
+
+    pub(crate) fn skip(&mut self, input: &mut &mut [u8]) {
+        self.take(input, input.len());
+    }
+
+    /// Between two messages a connection holds nothing.
+    pub(crate) fn tidy(&mut self) {
+        let is_done = |unfinished: &Unfinished| {
+            unfinished.header_len == 0
+                && unfinished.frame.is_none()
+                && unfinished.assembly.is_none()
+                && unfinished.pong.is_none()
+        };
+        if self.unfinished.as_deref().is_some_and(is_done) {
+            self.unfinished = None;
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Misuse> {
+        if self.state == State::Open { Ok(()) } else { Err(Misuse::NotOpen(self.state)) }
+    }
+}
+
+const NEW: Closing = Closing { first: By::Us, sent: None, received: None, failure: None };

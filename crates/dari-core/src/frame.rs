@@ -1,0 +1,181 @@
+//! Frame headers (RFC 6455 5.2): reading, the rules that a header alone can break, and writing.
+
+use crate::Violation;
+
+/// Longest payload of a control frame (RFC 6455 5.5).
+pub(crate) const MAX_CONTROL: usize = 125;
+/// Longest header: two bytes, a length of eight, a key of four.
+pub(crate) const MAX_HEADER: usize = 14;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+    Reserved(u8),
+}
+
+impl Opcode {
+    fn new(bits: u8) -> Self {
+        match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            other => Self::Reserved(other),
+        }
+    }
+
+    pub(crate) fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xa,
+            Self::Reserved(bits) => bits,
+        }
+    }
+
+    pub(crate) fn is_control(self) -> bool {
+        self.bits() & 0x8 != 0
+    }
+}
+
+/// One frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) fin: bool,
+    /// RSV1, RSV2 and RSV3 in the three lowest bits, RSV1 highest.
+    pub(crate) reserved: u8,
+    pub(crate) opcode: Opcode,
+    pub(crate) key: Option<[u8; 4]>,
+    pub(crate) len: u64,
+    /// Whether `len` stood in the shortest form.
+    pub(crate) minimal: bool,
+}
+
+impl Header {
+    /// The header at the front of `bytes` and its own length, or nothing if it is not all there.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
+        let (len, minimal, rest) = match second & 0x7f {
+            126 => {
+                let (len, rest) = rest.split_first_chunk::<2>()?;
+                let len = u64::from(u16::from_be_bytes(*len));
+                (len, len >= 126, rest)
+            }
+            127 => {
+                let (len, rest) = rest.split_first_chunk::<8>()?;
+                let len = u64::from_be_bytes(*len);
+                (len, len > 0xffff, rest)
+            }
+            short => (u64::from(short), true, rest),
+        };
+        let (key, rest) = match second & 0x80 {
+            0 => (None, rest),
+            _ => rest.split_first_chunk::<4>().map(|(key, rest)| (Some(*key), rest))?,
+        };
+        let (fin, reserved) = (first & 0x80 != 0, (first >> 4) & 0x7);
+        let header = Self { fin, reserved, opcode: Opcode::new(first & 0xf), key, len, minimal };
+        Some((header, bytes.len() - rest.len()))
+    }
+
+    /// The rules that need nothing but the header and the peer's role. `by_client`: the peer is a client.
+    pub(crate) fn check(&self, by_client: bool) -> Result<(), Violation> {
+        if self.reserved != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        if matches!(self.opcode, Opcode::Reserved(_)) {
+            return Err(Violation::ReservedOpcode);
+        }
+        match (by_client, self.key) {
+            (true, None) => return Err(Violation::Unmasked),
+            (false, Some(_)) => return Err(Violation::Masked),
+            _ => {}
+        }
+        if self.opcode.is_control() {
+            if !self.fin {
+                return Err(Violation::FragmentedControl);
+            }
+            if self.len > MAX_CONTROL as u64 {
+                return Err(Violation::LongControl);
+            }
+        }
+        if self.len >> 63 != 0 {
+            return Err(Violation::LengthTopBit);
+        }
+        if !self.minimal {
+            return Err(Violation::LengthNotMinimal);
+        }
+        Ok(())
+    }
+}
+
+/// Appends a frame header.
+pub(crate) fn write(out: &mut Vec<u8>, fin: bool, opcode: Opcode, key: Option<[u8; 4]>, len: usize) {
+    let masked = if key.is_some() { 0x80 } else { 0 };
+    let first = if fin { 0x80 | opcode.bits() } else { opcode.bits() };
+    // RFC 6455 5.2: the shortest form that holds the length.
+    if let Ok(short @ 0..=125) = u8::try_from(len) {
+        out.extend_from_slice(&[first, masked | short]);
+    } else if let Ok(middle) = u16::try_from(len) {
+        out.extend_from_slice(&[first, masked | 126]);
+        out.extend_from_slice(&middle.to_be_bytes());
+    } else {
+        out.extend_from_slice(&[first, masked | 127]);
+        out.extend_from_slice(&(len as u64).to_be_bytes());
+    }
+    if let Some(key) = key {
+        out.extend_from_slice(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_whole_and_never_from_less() {
+        let lens = [0, 1, 125, 126, 127, 65535, 65536, u32::MAX as usize + 1];
+        for len in lens {
+            for key in [None, Some([1, 2, 3, 4])] {
+                for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping] {
+                    let mut bytes = Vec::new();
+                    write(&mut bytes, true, opcode, key, len);
+                    for cut in 0..bytes.len() {
+                        assert_eq!(Header::read(&bytes[..cut]), None);
+                    }
+                    let wanted = Header { fin: true, reserved: 0, opcode, key, len: len as u64, minimal: true };
+                    assert_eq!(Header::read(&bytes), Some((wanted, bytes.len())));
+                    bytes.push(9);
+                    assert_eq!(Header::read(&bytes), Some((wanted, bytes.len() - 1)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_rule_of_a_header_is_enforced() {
+        let check = |bytes: &[u8]| Header::read(bytes).unwrap().0.check(true);
+        assert_eq!(check(b"\x81\x80kkkk"), Ok(()));
+        assert_eq!(check(b"\xc1\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(check(b"\xa1\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(check(b"\x91\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(check(b"\x83\x80kkkk"), Err(Violation::ReservedOpcode));
+        assert_eq!(check(b"\x8b\x80kkkk"), Err(Violation::ReservedOpcode));
+        assert_eq!(check(b"\x81\x00"), Err(Violation::Unmasked));
+        assert_eq!(check(b"\x09\x80kkkk"), Err(Violation::FragmentedControl));
+        assert_eq!(check(b"\x89\xfe\x00\x7ekkkk"), Err(Violation::LongControl));
+        assert_eq!(check(b"\x82\xfe\x00\x7dkkkk"), Err(Violation::LengthNotMinimal));
+        assert_eq!(check(b"\x82\xff\0\0\0\0\0\0\xff\xffkkkk"), Err(Violation::LengthNotMinimal));
+        assert_eq!(check(b"\x82\xff\x80\0\0\0\0\0\0\0kkkk"), Err(Violation::LengthTopBit));
+        assert_eq!(Header::read(b"\x81\x80kkkk").unwrap().0.check(false), Err(Violation::Masked));
+    }
+}

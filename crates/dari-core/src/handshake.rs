@@ -1,0 +1,181 @@
+//! The opening handshake (RFC 6455 4): the rules of both sides, and the lines that they write.
+
+use crate::http::{self, Request};
+use crate::io::{Io, Output};
+use crate::{Misuse, Violation};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha1::{Digest, Sha1};
+
+/// The length of a Sec-WebSocket-Accept.
+pub(crate) const ACCEPT: usize = 28;
+
+/// RFC 6455 1.3: the key and this, hashed, prove that the server has understood.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The Sec-WebSocket-Accept for a Sec-WebSocket-Key.
+pub fn accept_key(key: &[u8]) -> [u8; ACCEPT] {
+    let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut text = [0; ACCEPT];
+    // 20 bytes are 28 characters: this has room, whatever the key was.
+    let _ = BASE64_STANDARD.encode_slice(hash, &mut text);
+    text
+}
+
+/// Whether `request` asks for a WebSocket at all; the rest is then a matter of right and wrong.
+pub(crate) fn is_upgrade(request: &Request) -> bool {
+    request.has_token("upgrade", "websocket")
+}
+
+/// The rules of RFC 6455 4.2.1 for an opening handshake.
+pub(crate) fn check_upgrade(request: &Request) -> Result<(), Violation> {
+    if request.method() != "GET" {
+        return Err(Violation::UpgradeNotGet);
+    }
+    if request.is_old() {
+        return Err(Violation::UpgradeOldHttp);
+    }
+    if !request.has_token("connection", "upgrade") {
+        return Err(Violation::MissingConnectionUpgrade);
+    }
+    match single(request, "sec-websocket-version") {
+        Err(Many) => return Err(Violation::RepeatedVersion),
+        Ok(None) => return Err(Violation::MissingVersion),
+        Ok(Some(b"13")) => {}
+        Ok(Some(_)) => return Err(Violation::OtherVersion),
+    }
+    match single(request, "sec-websocket-key") {
+        Err(Many) => return Err(Violation::RepeatedKey),
+        Ok(None) => return Err(Violation::MissingKey),
+        Ok(Some(key)) if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => {}
+        Ok(Some(_)) => return Err(Violation::BadKey),
+    }
+    let protocols: Vec<&[u8]> = protocol_list(request).collect();
+    let is_new = |(i, name): (usize, &&[u8])| !protocols.iter().take(i).any(|earlier| earlier == name);
+    if !protocols.iter().enumerate().all(|(i, name)| http::is_token(name) && is_new((i, name))) {
+        return Err(Violation::BadProtocolList);
+    }
+    Ok(())
+}
+
+/// The subprotocols that an opening handshake offers, in its order of preference.
+pub fn offered(request: &Request) -> impl Iterator<Item = &str> {
+    protocol_list(request).filter_map(|name| str::from_utf8(name).ok())
+}
+
+/// Whether a page of this Origin (RFC 6454) comes from the host that the request was sent to.
+///
+/// Schemes are not compared, since a proxy in front may have taken TLS off; a port that is not named is the
+/// default one of the origin's scheme on both sides.
+pub fn is_same_origin(origin: &[u8], host: &[u8]) -> bool {
+    let (Ok(origin), Ok(host)) = (str::from_utf8(origin), str::from_utf8(host)) else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
+    let parts = |authority: &str| {
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (authority, ""),
+        };
+        (name.to_ascii_lowercase(), if port.is_empty() { default } else { port }.to_owned())
+    };
+    !authority.is_empty() && parts(authority) == parts(host)
+}
+
+/// Appends the answer that opens the connection (RFC 6455 4.2.2).
+pub(crate) fn write_accept(
+    request: &Request,
+    protocol: Option<&str>,
+    headers: &[(&str, &str)],
+    io: &mut Io<'_>,
+) -> Result<(), Misuse> {
+    http::check_headers(headers, &RESERVED)?;
+    if let Some(protocol) = protocol
+        && !offered(request).any(|offered| offered == protocol)
+    {
+        return Err(Misuse::Protocol(protocol.to_owned()));
+    }
+    let key = request.header("sec-websocket-key", 0).unwrap_or_default();
+    let text = io.out.buffer();
+    text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    text.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    text.extend_from_slice(&accept_key(key));
+    text.extend_from_slice(b"\r\n");
+    if let Some(protocol) = protocol {
+        write_line(text, "Sec-WebSocket-Protocol", protocol);
+    }
+    headers.iter().for_each(|(name, value)| write_line(text, name, value));
+    text.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Header names that the handshake itself writes.
+pub(crate) const RESERVED: [&str; 10] = [
+    "upgrade",
+    "connection",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "sec-websocket-accept",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+];
+
+pub(crate) fn write_line(text: &mut Vec<u8>, name: &str, value: &str) {
+    [name, ": ", value, "\r\n"].iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+}
+
+/// Appends a refusal that the peer's own fault brought about: the rule is the body.
+pub(crate) fn write_refusal(out: &mut dyn Output, violation: Violation) {
+    let body = format!("{violation}\n");
+    let mut headers = vec![("Content-Type", "text/plain; charset=utf-8")];
+    match violation.code() {
+        // RFC 6455 4.4: the version that would have done.
+        426 => headers.extend([("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]),
+        405 => headers.push(("Allow", "GET")),
+        _ => {}
+    }
+    // The memory for the head is gone, say: that is a server's trouble, and no close code.
+    let status = if violation.code() < 1000 { violation.code() } else { 503 };
+    http::write_head(out, status, &headers, http::Answer::Length(body.len()), false);
+    out.buffer().extend_from_slice(body.as_bytes());
+}
+
+struct Many;
+
+fn single<'a>(request: &'a Request, name: &'a str) -> Result<Option<&'a [u8]>, Many> {
+    let mut values = request.values(name);
+    let first = values.next();
+    if values.next().is_some() { Err(Many) } else { Ok(first) }
+}
+
+fn protocol_list(request: &Request) -> impl Iterator<Item = &[u8]> {
+    request.values("sec-websocket-protocol").flat_map(|value| value.split(|byte| *byte == b',')).map(http::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_gives_the_accept_of_the_rfc() {
+        // RFC 6455 1.3.
+        assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn same_origin_compares_host_and_port() {
+        let same = |origin: &str, host: &str| is_same_origin(origin.as_bytes(), host.as_bytes());
+        assert!(same("http://127.0.0.1:9001", "127.0.0.1:9001"));
+        assert!(same("https://Example.com", "example.com"));
+        assert!(same("https://example.com", "example.com:443"));
+        assert!(same("http://[::1]:9001", "[::1]:9001"));
+        assert!(same("http://[::1]", "[::1]:80"));
+        assert!(!same("http://evil.example", "example.com"));
+        assert!(!same("http://example.com.evil", "example.com"));
+        assert!(!same("http://127.0.0.1:9002", "127.0.0.1:9001"));
+        assert!(!same("null", "example.com"));
+        assert!(!same("http://", ""));
+    }
+}

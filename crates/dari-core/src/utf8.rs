@@ -1,0 +1,114 @@
+//! UTF-8 (RFC 3629), checked as it arrives: the first byte that no text can have ends the check.
+
+/// Below this many bytes the standard library's check is the faster one.
+const SHORT: usize = 64;
+
+/// The length in bytes of the part of `text` that is good, when not all of it is.
+pub(crate) fn check(text: &[u8]) -> Result<(), usize> {
+    let good =
+        if text.len() < SHORT { str::from_utf8(text).is_ok() } else { simdutf8::basic::from_utf8(text).is_ok() };
+    if good { Ok(()) } else { Err(str::from_utf8(text).err().map_or(0, |error| error.valid_up_to())) }
+}
+
+/// A check that goes on where the last piece ended.
+#[derive(Debug, Default)]
+pub(crate) struct Utf8 {
+    /// The first bytes of a character whose rest has not come.
+    begun: [u8; 4],
+    len: u8,
+}
+
+impl Utf8 {
+    /// Checks the next piece of a text. The error is where, in this piece, the bad sequence begins.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<(), usize> {
+        let mut rest = piece;
+        let mut at = 0;
+        while self.len > 0 {
+            let Some((byte, after)) = rest.split_first() else { return Ok(()) };
+            let len = usize::from(self.len);
+            if let Some(place) = self.begun.get_mut(len) {
+                *place = *byte;
+            }
+            match str::from_utf8(self.begun.get(..=len).unwrap_or_default()) {
+                Ok(_) => self.len = 0,
+                Err(error) if error.error_len().is_none() => self.len += 1,
+                Err(_) => return Err(at),
+            }
+            (rest, at) = (after, at + 1);
+        }
+        if rest.len() >= SHORT && simdutf8::basic::from_utf8(rest).is_ok() {
+            return Ok(());
+        }
+        let Err(error) = str::from_utf8(rest) else { return Ok(()) };
+        let tail = rest.get(error.valid_up_to()..).unwrap_or_default();
+        match error.error_len() {
+            // The text ends inside a character: at most three bytes, kept for the next piece.
+            None => {
+                self.begun.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
+                self.len = u8::try_from(tail.len()).unwrap_or(0);
+                Ok(())
+            }
+            Some(_) => Err(at + error.valid_up_to()),
+        }
+    }
+
+    /// Whether no character is cut short.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.len == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in two pieces, split at every place, and byte by byte; the verdicts must agree.
+    fn verdict(bytes: &[u8]) -> bool {
+        let whole = {
+            let mut utf8 = Utf8::default();
+            utf8.feed(bytes).is_ok() && utf8.is_whole()
+        };
+        for split in 0..=bytes.len() {
+            let mut utf8 = Utf8::default();
+            let (a, b) = bytes.split_at(split);
+            let good = utf8.feed(a).is_ok() && utf8.feed(b).is_ok() && utf8.is_whole();
+            assert_eq!(good, whole, "{bytes:x?} split at {split}");
+        }
+        let mut utf8 = Utf8::default();
+        let good = bytes.iter().all(|byte| utf8.feed(&[*byte]).is_ok()) && utf8.is_whole();
+        assert_eq!(good, whole, "{bytes:x?} byte by byte");
+        whole
+    }
+
+    #[test]
+    fn verdicts_agree_with_the_standard_library() {
+        let texts: [&[u8]; 12] = [
+            b"",
+            b"hello",
+            "안녕하세요 dari 다리".as_bytes(),
+            "κόσμε 𐍈 \u{10FFFF}".as_bytes(),
+            b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xc0\xaf",
+            b"\xe0\x80\xaf",
+            b"abc\xff",
+            b"\xce",
+            b"\xf0\x9f\x98",
+            b"\x80",
+        ];
+        for text in texts {
+            assert_eq!(verdict(text), str::from_utf8(text).is_ok(), "{text:x?}");
+        }
+        let long = "다리 bridge ".repeat(40);
+        assert!(verdict(long.as_bytes()));
+    }
+
+    #[test]
+    fn the_first_byte_that_can_not_be_fails_at_once() {
+        // A surrogate: the second byte decides, the third is not waited for.
+        assert_eq!(Utf8::default().feed(b"ab\xed\xa0"), Err(2));
+        let mut utf8 = Utf8::default();
+        assert_eq!(utf8.feed(b"\xf4"), Ok(()));
+        assert_eq!(utf8.feed(b"\x90"), Err(0));
+    }
+}

@@ -1,0 +1,113 @@
+//! Servers and clients: where connections come from.
+//!
+//! Settings of C become settings of dari here, with dari's defaults for what is zero.
+
+use crate::guard::arguments::{headers, null, optional_list, optional_path, optional_text, put, text, versioned};
+use crate::guard::{getter, verb};
+use crate::hooks::CHandler;
+use crate::status::{DARI_OK, Refusal, dari_status_t};
+use crate::types::*;
+use dari::{Connect, Limits, Listen, Origins};
+use std::ffi::c_char;
+
+/// Listens, and serves WebSockets and HTTP on one port.
+///
+/// `address` is "127.0.0.1:9001", "[::1]:9001" ("[::]:0" has the system pick a
+/// port), "unix:/path" or, on Linux, "unix:@name". `how` and `out` may be NULL.
+/// DARI_ERR_SYSTEM if the address is taken or may not be used.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_loop_listen(
+    r#loop: *mut dari_loop_t,
+    address: *const c_char,
+    how: *const dari_listen_t,
+    handler: *const dari_handler_t,
+    out: *mut dari_listener_t,
+) -> dari_status_t {
+    verb("dari_loop_listen", r#loop, |net| {
+        let handler = versioned(handler)?.ok_or_else(|| null("handler"))?;
+        let how = versioned(how)?.map_or_else(|| Ok(Listen::default()), listen)?;
+        put(out, net.listen(text("address", address)?, how, CHandler::boxed(r#loop, handler))?.into());
+        Ok(DARI_OK)
+    })
+}
+
+/// The port that a listener has; 0 if it has none, or is gone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_listener_port(r#loop: *const dari_loop_t, listener: dari_listener_t) -> u16 {
+    getter(r#loop, 0, |net| net.listener_port(listener.into()).unwrap_or(0))
+}
+
+/// Accepts no more connections. Those that are there stay.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_listener_close(r#loop: *mut dari_loop_t, listener: dari_listener_t) -> dari_status_t {
+    verb("dari_listener_close", r#loop, |net| {
+        net.close_listener(listener.into())?;
+        Ok(DARI_OK)
+    })
+}
+
+/// Connects to "ws://host:port/path": `open` and `close` follow, or `close`.
+///
+/// The host is an address or "localhost". The id is good at once, though
+/// nothing can be sent before `open`. `how` and `out` may be NULL.
+/// DARI_ERR_UNSUPPORTED for wss:// and for other names.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_loop_connect(
+    r#loop: *mut dari_loop_t,
+    url: *const c_char,
+    how: *const dari_connect_t,
+    handler: *const dari_handler_t,
+    out: *mut dari_conn_t,
+) -> dari_status_t {
+    verb("dari_loop_connect", r#loop, |net| {
+        let handler = versioned(handler)?.ok_or_else(|| null("handler"))?;
+        let how = versioned(how)?.map_or_else(|| Ok(Connect::default()), connect)?;
+        put(out, net.connect(text("url", url)?, how, CHandler::boxed(r#loop, handler))?.into());
+        Ok(DARI_OK)
+    })
+}
+
+fn listen(how: dari_listen_t) -> Result<Listen, Refusal> {
+    let origins = match optional_list("origins", how.origins)? {
+        None => Origins::Same,
+        Some(list) if list.iter().any(|origin| origin == "*") => Origins::Any,
+        Some(list) => Origins::List(list),
+    };
+    Ok(Listen {
+        limits: limits(how.limits)?,
+        protocols: optional_list("protocols", how.protocols)?.unwrap_or_default(),
+        origins,
+        folder: optional_path(how.folder).map(Into::into),
+    })
+}
+
+fn connect(how: dari_connect_t) -> Result<Connect, Refusal> {
+    let lines = headers(how.headers, how.header_count)?;
+    Ok(Connect {
+        limits: limits(how.limits)?,
+        protocols: optional_list("protocols", how.protocols)?.unwrap_or_default(),
+        headers: lines.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        origin: optional_text("origin", how.origin)?.map(str::to_owned),
+    })
+}
+
+fn limits(of: *const dari_limits_t) -> Result<Limits, Refusal> {
+    let default = Limits::default();
+    let Some(of) = versioned(of)? else {
+        return Ok(default);
+    };
+    let size = |given, default| if given == 0 { default } else { given };
+    let time = |given, default| if given == 0 { default } else { given };
+    Ok(Limits {
+        max_message: size(of.max_message, default.max_message),
+        high_water: size(of.high_water, default.high_water),
+        low_water: size(of.low_water, default.low_water),
+        max_backlog: size(of.max_backlog, default.max_backlog),
+        max_head: size(of.max_head, default.max_head),
+        max_body: size(of.max_body, default.max_body),
+        handshake_ms: time(of.handshake_ms, default.handshake_ms),
+        idle_ms: time(of.idle_ms, default.idle_ms),
+        close_ms: time(of.close_ms, default.close_ms),
+        stall_ms: time(of.stall_ms, default.stall_ms),
+    })
+}

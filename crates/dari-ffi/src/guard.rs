@@ -1,0 +1,203 @@
+//! The boundary: what every call from C passes before `dari` sees it, and how its arguments are read.
+//!
+//! No panic leaves this file for C, no second `&mut Net` is made while one is in use, and no pointer of C is
+//! looked behind anywhere else (but for the hooks, in `hooks`).
+//!
+//! The functions here that take a pointer are for exports, with the arguments as C passed them: the contract at
+//! the top of the header is what makes them sound, and the C caller keeps it. A pointer that is not NULL points to
+//! what its type says, for the length of the call; a loop is one that was not freed.
+
+pub(crate) mod arguments;
+
+use crate::status::{DARI_ERR_PANIC, DARI_ERR_STATE, DARI_ERR_THREAD, DARI_OK, Refusal, dari_status_t};
+use crate::types::dari_loop_t;
+use arguments::null;
+use dari::{Error, Loop, Net};
+use std::cell::{Cell, UnsafeCell};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What an export's body comes to.
+pub(crate) type Answer = Result<dari_status_t, Refusal>;
+
+/// A loop as C holds it.
+pub(crate) struct Guarded {
+    /// The number of the thread that made it.
+    owner: u64,
+    inner: UnsafeCell<ManuallyDrop<Loop>>,
+    /// The `&mut Net` that a running hook was given, for calls from inside the hook; else NULL.
+    lent: Cell<*mut Net>,
+    /// Run, turn or free is at work, so `inner` is borrowed.
+    busy: Cell<bool>,
+    /// A panic has left it in an unknown state.
+    poisoned: Cell<bool>,
+}
+
+/// What a hook unwinds with, back to run, turn or free, when a call inside it has poisoned the loop.
+struct Poisoned;
+
+/// Runs an export that needs no loop.
+pub(crate) fn plain(function: &str, body: impl FnOnce() -> Answer) -> dari_status_t {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(refusal)) => refusal.report(function),
+        Err(_) => panicked().report(function),
+    }
+}
+
+/// Runs an export that may change what is on a loop.
+pub(crate) fn verb(
+    function: &str,
+    owner: *const dari_loop_t,
+    body: impl FnOnce(&mut Net) -> Answer,
+) -> dari_status_t {
+    plain(function, || {
+        let cell = enter(owner)?;
+        let net = cell.net()?;
+        // SAFETY: `net` gave the only way to the Net there is now, and no body calls back into C.
+        cell.poisoning(|| body(unsafe { &mut *net }))?
+    })
+}
+
+/// Runs an export that only looks, and has a neutral value for when there is nothing to see.
+pub(crate) fn getter<T>(owner: *const dari_loop_t, neutral: T, body: impl FnOnce(&Net) -> T) -> T {
+    let seen = catch_unwind(AssertUnwindSafe(|| {
+        let cell = enter(owner).ok()?;
+        let net = cell.net().ok()?;
+        // SAFETY: as for a verb; a shared borrow is less.
+        cell.poisoning(|| body(unsafe { &*net })).ok()
+    }));
+    seen.ok().flatten().unwrap_or(neutral)
+}
+
+/// Runs an export that calls hooks, and so may not be called by one.
+pub(crate) fn exclusive(
+    function: &str,
+    owner: *const dari_loop_t,
+    body: impl FnOnce(&mut Loop) -> Result<(), Error>,
+) -> dari_status_t {
+    plain(function, || {
+        let cell = enter(owner)?;
+        cell.not_inside_a_hook()?;
+        cell.busy.set(true);
+        // SAFETY: not busy and not lent, so nobody else has the loop; from here to `busy` again unset, nobody gets it.
+        let answer = cell.poisoning(|| body(unsafe { &mut *cell.inner.get() }));
+        cell.lent.set(ptr::null_mut());
+        cell.busy.set(false);
+        answer??;
+        Ok(DARI_OK)
+    })
+}
+
+/// Makes a loop that belongs to this thread.
+pub(crate) fn own(inner: Loop) -> *mut dari_loop_t {
+    let inner = UnsafeCell::new(ManuallyDrop::new(inner));
+    let (lent, busy, poisoned) = (Cell::new(ptr::null_mut()), Cell::new(false), Cell::new(false));
+    Box::into_raw(Box::new(dari_loop_t(Guarded { owner: thread(), inner, lent, busy, poisoned })))
+}
+
+/// Closes a loop, hooks included, and frees it; one that is poisoned is freed without hooks.
+pub(crate) fn disown(function: &str, owner: *mut dari_loop_t) -> dari_status_t {
+    if owner.is_null() {
+        return DARI_OK;
+    }
+    plain(function, || {
+        match enter(owner) {
+            Ok(_) => {}
+            Err(refusal) if refusal.is(DARI_ERR_PANIC) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        // SAFETY: `enter` has looked behind it; see the top of this file.
+        let cell = unsafe { &(*owner).0 };
+        cell.not_inside_a_hook()?;
+        cell.busy.set(true);
+        let mut closed = Ok(());
+        if !cell.poisoned.get() {
+            // SAFETY: as in `exclusive`; `busy` stays set, so that nothing that C does now gets at the loop again.
+            closed = cell.poisoning(|| unsafe { &mut *cell.inner.get() }.close());
+        }
+        cell.lent.set(ptr::null_mut());
+        // SAFETY: once, here, and the box is freed without looking at it.
+        let dropped = cell.poisoning(|| unsafe { ManuallyDrop::drop(&mut *cell.inner.get()) });
+        // SAFETY: `own` made the box, and C frees a loop once.
+        drop(unsafe { Box::from_raw(owner) });
+        closed.and(dropped).map(|()| DARI_OK)
+    })
+}
+
+/// Lends the Net to C for the length of a hook.
+pub(crate) fn lend(owner: *const dari_loop_t, net: &mut Net, hook: impl FnOnce(*mut dari_loop_t)) {
+    // SAFETY: hooks are called by a loop at work, and `disown` frees the box after the loop.
+    let cell = unsafe { &(*owner).0 };
+    let before = cell.lent.replace(ptr::from_mut(net));
+    hook(owner.cast_mut());
+    cell.lent.set(before);
+    if cell.poisoned.get() {
+        resume_unwind(Box::new(Poisoned));
+    }
+}
+
+/// The checks that come before everything else, in this order.
+fn enter<'a>(owner: *const dari_loop_t) -> Result<&'a Guarded, Refusal> {
+    // SAFETY: see the top of this file. Another thread reads only `owner`, which never changes.
+    let Some(dari_loop_t(cell)) = (unsafe { owner.as_ref() }) else {
+        return Err(null("loop"));
+    };
+    if cell.owner != thread() {
+        return Err(Refusal::new(DARI_ERR_THREAD, "the loop belongs to another thread; use dari_remote_call"));
+    }
+    if cell.poisoned.get() {
+        return Err(Refusal::new(DARI_ERR_PANIC, "an earlier panic has spoilt the loop; free it"));
+    }
+    Ok(cell)
+}
+
+impl Guarded {
+    /// The Net, for one call: the one that a hook was lent, or the resting loop's.
+    fn net(&self) -> Result<*mut Net, Refusal> {
+        if !self.lent.get().is_null() {
+            Ok(self.lent.get())
+        } else if self.busy.get() {
+            Err(Refusal::new(DARI_ERR_STATE, "the loop is at work, and this is none of its hooks"))
+        } else {
+            // SAFETY: nobody has the loop now, see `exclusive`.
+            Ok(ptr::from_mut(unsafe { &mut *self.inner.get() }.net()))
+        }
+    }
+
+    fn not_inside_a_hook(&self) -> Result<(), Refusal> {
+        if self.lent.get().is_null() && !self.busy.get() {
+            return Ok(());
+        }
+        Err(Refusal::new(DARI_ERR_STATE, "called inside a hook, where dari_loop_run, _turn and _free may not be"))
+    }
+
+    /// A panic in `body` is the last thing that this loop has done.
+    fn poisoning<T>(&self, body: impl FnOnce() -> T) -> Result<T, Refusal> {
+        catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
+            self.poisoned.set(true);
+            panicked()
+        })
+    }
+}
+
+fn panicked() -> Refusal {
+    Refusal::new(DARI_ERR_PANIC, "a bug in dari: it panicked")
+}
+
+/// This thread's number. Numbers are not used again, so a loop never belongs to a later thread.
+fn thread() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    match NUMBER.get() {
+        0 => {
+            NUMBER.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+            NUMBER.get()
+        }
+        number => number,
+    }
+}

@@ -1,0 +1,308 @@
+//! Why a connection ended: the one place where an end is turned into codes and words.
+
+use dari_core::{Closing, Failure, Violation};
+use std::io;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The peer closed.
+    Peer = 1,
+    /// We closed.
+    Local = 2,
+    /// The loop was shut down.
+    Shutdown = 3,
+    /// We dropped it.
+    Abort = 4,
+    /// The host took the descriptor.
+    Released = 5,
+    /// The peer's end of the stream, without a Close frame.
+    Eof = 10,
+    /// The peer reset the connection.
+    Reset = 11,
+    /// Another error of the operating system.
+    System = 12,
+    /// The peer broke a rule.
+    Protocol = 20,
+    /// The peer sent text that is not UTF-8.
+    Utf8 = 21,
+    /// The peer sent a message longer than the limit.
+    TooBig = 22,
+    /// Another limit struck.
+    Limit = 23,
+    /// The memory limit struck.
+    Memory = 24,
+    /// The peer took nothing of what was sent.
+    SlowPeer = 25,
+    /// It did not open in time.
+    HandshakeTimeout = 30,
+    /// The peer was silent, and did not answer a ping.
+    IdleTimeout = 31,
+    /// The peer did not answer our Close frame in time.
+    CloseTimeout = 32,
+    /// The name could not be resolved.
+    Dns = 40,
+    /// The connection could not be made.
+    Connect = 41,
+    /// The proxy said no.
+    Proxy = 42,
+    /// The TLS handshake failed.
+    Tls = 43,
+    /// The server answered something else than 101.
+    Refused = 44,
+}
+
+impl Cause {
+    /// All of them, in order.
+    pub const ALL: [Self; 22] = [
+        Self::Peer,
+        Self::Local,
+        Self::Shutdown,
+        Self::Abort,
+        Self::Released,
+        Self::Eof,
+        Self::Reset,
+        Self::System,
+        Self::Protocol,
+        Self::Utf8,
+        Self::TooBig,
+        Self::Limit,
+        Self::Memory,
+        Self::SlowPeer,
+        Self::HandshakeTimeout,
+        Self::IdleTimeout,
+        Self::CloseTimeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Proxy,
+        Self::Tls,
+        Self::Refused,
+    ];
+
+    /// In a few words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Peer => "the peer closed",
+            Self::Local => "this side closed",
+            Self::Shutdown => "this side shut down",
+            Self::Abort => "this side dropped the connection",
+            Self::Released => "the host took the descriptor",
+            Self::Eof => "the peer ended the stream without a Close frame",
+            Self::Reset => "the connection was reset",
+            Self::System => "the operating system reported an error",
+            Self::Protocol => "the peer broke a rule of the protocol",
+            Self::Utf8 => "the peer sent text that is not UTF-8",
+            Self::TooBig => "the peer sent a message longer than the limit",
+            Self::Limit => "the peer met a limit",
+            Self::Memory => "the memory limit was reached",
+            Self::SlowPeer => "the peer took nothing of what was sent",
+            Self::HandshakeTimeout => "the handshake took too long",
+            Self::IdleTimeout => "the peer was silent and did not answer a ping",
+            Self::CloseTimeout => "the peer did not answer our Close frame",
+            Self::Dns => "the name could not be resolved",
+            Self::Connect => "the connection could not be made",
+            Self::Proxy => "the proxy refused",
+            Self::Tls => "the TLS handshake failed",
+            Self::Refused => "the server refused the handshake",
+        }
+    }
+
+    /// Whether such an end is a failure, of which the hook `error` is told.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Peer | Self::Local | Self::Shutdown | Self::Abort | Self::Released)
+    }
+}
+
+/// Who ended it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum By {
+    /// The peer.
+    Peer = 1,
+    /// This side.
+    Us = 2,
+    /// The network between.
+    Network = 3,
+}
+
+/// The story of an end.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Close {
+    /// Why.
+    pub cause: Cause,
+    /// Who ended it first.
+    pub by: By,
+    /// What a browser would show: the code of the peer's Close frame, 1005 if it had none, 1006 if none came.
+    pub code: u16,
+    /// The code that we sent, or 0.
+    pub sent_code: u16,
+    /// Whether Close frames went both ways and neither side failed the connection.
+    pub was_clean: bool,
+    /// Whether it had opened.
+    pub opened: bool,
+    /// The HTTP status of a refused handshake, or 0.
+    pub status: u16,
+    /// The reason in the peer's Close frame.
+    pub reason: String,
+    /// All of it in one line.
+    pub text: String,
+    /// The rule that was broken.
+    pub rule: Option<&'static str>,
+    /// Where in the peer's stream, in bytes.
+    pub offset: u64,
+    /// The limit that struck, or 0.
+    pub limit: u64,
+    /// The value that it met.
+    pub met: u64,
+    /// Bytes that were queued and never sent.
+    pub unsent_bytes: u64,
+    /// Messages that were queued and never sent whole.
+    pub unsent_messages: u64,
+    /// An errno, or 0.
+    pub os_error: i32,
+    /// A TLS alert, or 0.
+    pub tls_alert: i32,
+}
+
+/// How an end came about, as the loop saw it; what the protocol knows is in [`Closing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The protocol is through with it: both Close frames, or the last answer.
+    Done,
+    /// The peer's end of the stream.
+    Eof,
+    /// The peer's end of the stream, between two plain requests.
+    EofBetween,
+    /// A read or write failed.
+    Io(i32),
+    Abort,
+    Shutdown,
+    /// A deadline; how long it was, in milliseconds.
+    HandshakeTimeout(u32),
+    IdleTimeout(u32),
+    CloseTimeout(u32),
+    Stalled(u32),
+    /// Dialling failed.
+    Connect(i32),
+    /// The server's answer.
+    Refused(u16),
+}
+
+/// What else is known when the story is told.
+pub(crate) struct Scene<'a> {
+    pub(crate) end: End,
+    pub(crate) closing: Option<&'a Closing>,
+    pub(crate) opened: bool,
+    pub(crate) unsent_bytes: u64,
+    pub(crate) unsent_messages: u64,
+}
+
+impl Close {
+    /// Tells the story.
+    pub(crate) fn new(scene: Scene<'_>) -> Self {
+        let Scene { end, closing, opened, unsent_bytes, unsent_messages } = scene;
+        let failure = closing.and_then(|closing| closing.failure);
+        let received = closing.and_then(|closing| closing.received.as_ref());
+        let (cause, by) = judge(end, closing, failure);
+        let (limit, met) = match end {
+            _ if failure.is_some() => failure.and_then(|failure| failure.violation.limit()).unwrap_or_default(),
+            End::HandshakeTimeout(ms) | End::IdleTimeout(ms) | End::CloseTimeout(ms) | End::Stalled(ms) => {
+                (ms.into(), ms.into())
+            }
+            _ => (0, 0),
+        };
+        let (os_error, status) = match end {
+            End::Io(errno) | End::Connect(errno) => (errno, 0),
+            End::Refused(status) => (0, status),
+            _ => (0, 0),
+        };
+        let mut close = Self {
+            cause,
+            by,
+            code: received.map_or(1006, |received| received.code),
+            sent_code: closing.and_then(|closing| closing.sent).unwrap_or(0),
+            was_clean: closing.is_some_and(Closing::was_clean) && !cause.is_failure(),
+            opened,
+            status,
+            reason: received.map(|received| received.reason.clone()).unwrap_or_default(),
+            text: String::new(),
+            rule: failure.map(|failure| failure.violation.rule()),
+            offset: failure.map_or(0, |failure| failure.offset),
+            limit,
+            met,
+            unsent_bytes,
+            unsent_messages,
+            os_error,
+            tls_alert: 0,
+        };
+        close.text = close.tell(failure);
+        close
+    }
+
+    /// The whole story in one line, for a log.
+    fn tell(&self, failure: Option<Failure>) -> String {
+        let mut text = self.cause.text().to_owned();
+        let mut add = |part: String| text.push_str(&part);
+        if let Some(Failure { violation, offset }) = failure {
+            add(format!(" at byte {offset}: {violation}"));
+        }
+        match self.cause {
+            Cause::Refused => add(format!(" with status {}", self.status)),
+            Cause::HandshakeTimeout | Cause::IdleTimeout | Cause::CloseTimeout | Cause::SlowPeer if self.met > 0 => {
+                add(format!(" ({} ms)", self.met));
+            }
+            _ if self.os_error != 0 => add(format!(": {}", io::Error::from_raw_os_error(self.os_error))),
+            _ => {}
+        }
+        if self.code != 1006 {
+            add(format!(", code {}", self.code));
+        }
+        if !self.reason.is_empty() {
+            add(format!(" {:?}", self.reason));
+        }
+        if self.sent_code != 0 && self.sent_code != self.code {
+            add(format!(", we sent {}", self.sent_code));
+        }
+        if !self.opened {
+            add(" before it was open".to_owned());
+        }
+        if self.unsent_bytes > 0 {
+            add(format!(", {} bytes of {} messages unsent", self.unsent_bytes, self.unsent_messages));
+        }
+        text
+    }
+}
+
+fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Cause, By) {
+    if let Some(failure) = failure {
+        let cause = match failure.violation {
+            Violation::Text | Violation::CloseReason => Cause::Utf8,
+            Violation::MessageTooBig { .. } => Cause::TooBig,
+            Violation::TooManyEmptyFragments { .. } => Cause::Limit,
+            Violation::OutOfMemory { .. } => Cause::Memory,
+            _ => Cause::Protocol,
+        };
+        return (cause, By::Us);
+    }
+    match end {
+        End::Done => match closing.map(|closing| closing.first) {
+            Some(dari_core::By::Peer) => (Cause::Peer, By::Peer),
+            _ => (Cause::Local, By::Us),
+        },
+        End::EofBetween => (Cause::Peer, By::Peer),
+        End::Eof => (Cause::Eof, By::Peer),
+        End::Io(libc::ECONNRESET | libc::EPIPE) => (Cause::Reset, By::Network),
+        End::Io(_) => (Cause::System, By::Network),
+        End::Abort => (Cause::Abort, By::Us),
+        End::Shutdown => (Cause::Shutdown, By::Us),
+        End::HandshakeTimeout(_) => (Cause::HandshakeTimeout, By::Us),
+        End::IdleTimeout(_) => (Cause::IdleTimeout, By::Us),
+        End::CloseTimeout(_) => (Cause::CloseTimeout, By::Us),
+        End::Stalled(_) => (Cause::SlowPeer, By::Us),
+        End::Connect(_) => (Cause::Connect, By::Network),
+        End::Refused(_) => (Cause::Refused, By::Peer),
+    }
+}

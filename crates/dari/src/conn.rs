@@ -1,0 +1,188 @@
+//! One connection as the loop keeps it: the protocol's state, the socket, and what is due.
+//!
+//! An idle one is this struct and nothing else: what most connections never need is behind an `Option<Box<_>>`.
+
+use crate::cause::End;
+use crate::config::{KEEP_ALIVE_MS, Limits, MOST_LINGER, NEVER as NO_LIMIT};
+use crate::folder::FileBody;
+use crate::outbox::Outbox;
+use crate::timers::NEVER;
+use crate::topics::Subscription;
+use dari_core::{Connection, State};
+use socket2::{SockAddr, Socket};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+pub(crate) struct Conn {
+    pub(crate) core: Connection,
+    pub(crate) socket: Socket,
+    /// The slot of the listener or dial that it belongs to.
+    pub(crate) endpoint: u32,
+    /// The host's pointer; never looked behind.
+    pub(crate) data: *mut c_void,
+    pub(crate) outbox: Option<Box<Outbox>>,
+    #[expect(clippy::box_collection, reason = "most connections have none, and 8 bytes are less than 24")]
+    pub(crate) topics: Option<Box<Vec<Subscription>>>,
+    pub(crate) rare: Option<Box<Rare>>,
+    /// When the peer was last heard (open), or the phase began (before and after).
+    pub(crate) mark: u64,
+    /// When the timer of this connection goes off; never later than what is due.
+    pub(crate) deadline: u64,
+    /// Some hook or caller knows the id, and so will hear of the end.
+    pub(crate) seen: bool,
+    /// The hook `open` was called.
+    pub(crate) opened: bool,
+    /// The host wants nothing to be read.
+    pub(crate) paused: bool,
+    /// Too much is queued: nothing is read until it has gone down.
+    pub(crate) throttled: bool,
+    /// The kernel took less than it was given, and will say when it takes more.
+    pub(crate) blocked: bool,
+    /// The dial has not got through yet.
+    pub(crate) dialling: bool,
+    /// A send was told that it is buffered: the hook `drain` is owed.
+    pub(crate) owes_drain: bool,
+    /// The kernel said that no more will come: read on to the end, there is no other sign of it.
+    pub(crate) hung_up: bool,
+    /// The end of the peer's stream was read.
+    pub(crate) eof: bool,
+    /// A ping asks whether the peer is still there.
+    pub(crate) pinged: bool,
+    /// A plain request was answered on it.
+    pub(crate) served: bool,
+    /// It is on the list of those to be looked at before the turn ends.
+    pub(crate) touched: bool,
+    /// It is on the list of those to be read in the next turn.
+    pub(crate) ready: bool,
+}
+
+/// What few connections have, and not for long.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// Bytes that were read and may not be looked at yet.
+    pub(crate) waiting: Vec<u8>,
+    /// A file that is being served.
+    pub(crate) file: Option<FileBody>,
+    /// How to end, now that the protocol is through.
+    pub(crate) finish: Option<Finish>,
+    /// It is over; the hooks are to be told.
+    pub(crate) end: Option<End>,
+    /// Addresses that were not tried yet.
+    pub(crate) addresses: Vec<SockAddr>,
+}
+
+/// The way out: write what is queued, end our side of the stream, read the peer's to its end, close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish {
+    pub(crate) end: End,
+    /// Whether our side of the stream is still to be ended.
+    pub(crate) half_close: bool,
+    /// Whether to wait for the end of the peer's side: closing a socket with unread bytes resets the connection,
+    /// and could destroy what we said last.
+    pub(crate) wait: bool,
+    /// Bytes that are thrown away before patience ends.
+    pub(crate) left: usize,
+}
+
+impl Finish {
+    pub(crate) fn new(end: End, half_close: bool, wait: bool) -> Self {
+        Self { end, half_close, wait, left: MOST_LINGER }
+    }
+}
+
+/// What a deadline of a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Handshake,
+    KeepAlive,
+    Idle,
+    Close,
+    Stall,
+}
+
+impl Conn {
+    pub(crate) fn new(core: Connection, socket: Socket, endpoint: u32, now: u64) -> Self {
+        Self {
+            core,
+            socket,
+            endpoint,
+            data: null_mut(),
+            outbox: None,
+            topics: None,
+            rare: None,
+            mark: now,
+            deadline: NEVER,
+            seen: false,
+            opened: false,
+            paused: false,
+            throttled: false,
+            blocked: false,
+            dialling: false,
+            owes_drain: false,
+            hung_up: false,
+            eof: false,
+            pinged: false,
+            served: false,
+            touched: false,
+            ready: false,
+        }
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.rare.as_ref().and_then(|rare| rare.end)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
+    pub(crate) fn finish(&self) -> Option<Finish> {
+        self.rare.as_ref().and_then(|rare| rare.finish)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.is_over() { State::Closed } else { self.core.state() }
+    }
+
+    /// Whether what was read has to wait, and nothing more is to be read.
+    pub(crate) fn must_wait(&self) -> bool {
+        (self.paused && self.core.state() == State::Open) || self.throttled || !self.core.wants_input()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+
+    /// The next thing that is due, and when.
+    pub(crate) fn due(&self, limits: &Limits) -> (u64, What) {
+        let phase = match self.core.state() {
+            _ if self.finish().is_some() => (after(self.mark, limits.close_ms), What::Close),
+            State::Closing | State::Closed => (after(self.mark, limits.close_ms), What::Close),
+            State::Open if self.must_wait() => (NEVER, What::Idle),
+            State::Open => {
+                let once = after(self.mark, limits.idle_ms);
+                (if self.pinged { after(once, limits.idle_ms) } else { once }, What::Idle)
+            }
+            State::Connecting if self.served && self.core.is_between_requests() => {
+                (after(self.mark, KEEP_ALIVE_MS), What::KeepAlive)
+            }
+            // The answer to a plain request may take the host as long as it likes.
+            State::Connecting if !self.core.wants_input() && !self.core.asks_upgrade() => (NEVER, What::Handshake),
+            State::Connecting => (after(self.mark, limits.handshake_ms), What::Handshake),
+        };
+        let stall = match &self.outbox {
+            Some(outbox) if !self.dialling => (after(outbox.moved, limits.stall_ms), What::Stall),
+            _ => (NEVER, What::Stall),
+        };
+        if stall.0 < phase.0 { stall } else { phase }
+    }
+}
+
+fn after(mark: u64, ms: u32) -> u64 {
+    if ms == NO_LIMIT { NEVER } else { mark.saturating_add(ms.into()) }
+}

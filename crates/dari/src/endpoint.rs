@@ -1,0 +1,329 @@
+//! Where connections come from: listeners, which accept them, and dials, which make them.
+
+use crate::cause::End;
+use crate::config::{Connect, Limits, Listen, Origins, SPARE_DESCRIPTORS};
+use crate::ids::{ConnId, ListenerId};
+use crate::net::{Kind, token};
+use crate::timers::Due;
+use crate::{Error, Handler, Net, folder, sys};
+use dari_core::{Connection, Host, Io, Opening, Request, Url, is_same_origin};
+use mio::Interest;
+use mio::unix::SourceFd;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Connections accepted in one turn.
+const ACCEPTS: usize = 128;
+/// How long a listener waits after it ran out of descriptors: first, and at most, in milliseconds.
+const ACCEPT_WAIT: (u64, u64) = (100, 1_000);
+
+/// A listener or a dial, with all that its connections have in common. It lives as long as any of them.
+pub(crate) struct Endpoint {
+    pub(crate) how: Listen,
+    pub(crate) limits: Arc<Limits>,
+    core: Arc<dari_core::Limits>,
+    /// Not there while one of its hooks runs.
+    pub(crate) handler: Option<Box<dyn Handler>>,
+    pub(crate) conns: usize,
+    listener: Option<Listener>,
+}
+
+struct Listener {
+    socket: Socket,
+    /// The file of a unix socket, which is ours to take away.
+    file: Option<PathBuf>,
+    /// How long to wait the next time that descriptors run out.
+    wait: u64,
+}
+
+impl Endpoint {
+    fn new(how: Listen, handler: Box<dyn Handler>, listener: Option<Listener>) -> Self {
+        let core = Arc::new(how.limits.core());
+        let limits = Arc::new(how.limits.clone());
+        Self { how, limits, core, handler: Some(handler), conns: 0, listener }
+    }
+
+    /// Whether a page of this request's origin may open a WebSocket here.
+    pub(crate) fn lets_in(&self, request: &Request) -> bool {
+        // RFC 6455 4.2.2 and 10.2: only browsers send it, and they send it truthfully.
+        let Some(origin) = request.header("origin", 0) else { return true };
+        match &self.how.origins {
+            Origins::Any => true,
+            Origins::List(list) => list.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin)),
+            Origins::Same => request.header("host", 0).is_some_and(|host| is_same_origin(origin, host)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Somebody else may have taken it away; there is nobody to tell.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+impl Net {
+    /// Listens on `host:port` (`[::]:0` picks a port), `unix:/path` or `unix:@abstract`.
+    pub fn listen(&mut self, address: &str, how: Listen, handler: Box<dyn Handler>) -> Result<ListenerId, Error> {
+        self.refuse_when_closing()?;
+        let mut how = how;
+        if let Some(folder) = &how.folder {
+            how.folder = Some(folder::check(folder)?);
+        }
+        let (address, file) = parse_address(address).map_err(Error::Argument)?;
+        let socket = bind(&address, file.as_ref()).map_err(|error| {
+            let place = address.as_socket().map_or_else(|| "a unix socket".to_owned(), |address| address.to_string());
+            Error::system(format!("listening on {place}"), &error)
+        })?;
+        let raw = socket.as_raw_fd();
+        let listener = Listener { socket, file, wait: ACCEPT_WAIT.0 };
+        let slot = self.endpoints.insert(Endpoint::new(how, handler, Some(listener))).ok_or(Error::Memory)?;
+        let id = self.endpoints.id(slot);
+        if let Err(error) =
+            self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Listener, id), Interest::READABLE)
+        {
+            self.endpoints.remove(slot);
+            return Err(Error::system("watching a listener", &error));
+        }
+        Ok(ListenerId(id))
+    }
+
+    /// The port of a listener; nothing if it is gone or has none.
+    pub fn listener_port(&self, id: ListenerId) -> Option<u16> {
+        let listener = self.endpoints.get(self.endpoints.find(id.0)?)?.listener.as_ref()?;
+        listener.socket.local_addr().ok()?.as_socket().map(|address| address.port())
+    }
+
+    /// Accepts no more. Connections stay.
+    pub fn close_listener(&mut self, id: ListenerId) -> Result<(), Error> {
+        let slot = self.endpoints.find(id.0).ok_or(Error::Stale)?;
+        let endpoint = self.endpoints.get_mut(slot).ok_or(Error::Stale)?;
+        let listener = endpoint.listener.take().ok_or(Error::Stale)?;
+        let _ = self.poll.registry().deregister(&mut SourceFd(&listener.socket.as_raw_fd()));
+        drop(listener);
+        self.tidy_endpoint(slot);
+        Ok(())
+    }
+
+    /// Connects to a `ws://` URL: `open` or `close` follows.
+    pub fn connect(&mut self, url: &str, how: Connect, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
+        self.refuse_when_closing()?;
+        let url = Url::parse(url).map_err(|bad| Error::Argument(format!("{url:?}: {bad}")))?;
+        if url.tls {
+            return Err(Error::Unsupported("wss:// is not supported yet"));
+        }
+        let mut addresses = addresses(&url)?;
+        let Connect { limits, protocols, headers, origin } = how;
+        let opening = Opening { authority: url.authority, target: url.target, protocols, origin, headers };
+        let listen = Listen { limits, ..Listen::default() };
+        let endpoint = Endpoint::new(listen, handler, None);
+        let mut request = Vec::new();
+        let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut request };
+        let core = Connection::client(Arc::clone(&endpoint.core), opening, &mut io)?;
+
+        let first = addresses.remove(0);
+        let (socket, error) = dial(&first).map_err(|error| Error::system("making a socket", &error))?;
+        let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
+        let slot = self.add(core, socket, endpoint).inspect_err(|_| {
+            self.endpoints.remove(endpoint);
+        })?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            (conn.seen, conn.dialling) = (true, true);
+            conn.rare().addresses = addresses;
+            conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
+        }
+        if let Some(error) = error {
+            self.dial_failed(slot, error.raw_os_error().unwrap_or_default());
+        }
+        Ok(ConnId(self.conns.id(slot)))
+    }
+
+    /// A dial's socket is writable, or has failed: which of the two?
+    pub(crate) fn dialled(&mut self, slot: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        match conn.socket.take_error() {
+            Ok(None) if conn.socket.peer_addr().is_ok() => {
+                conn.dialling = false;
+                if let Some(rare) = &mut conn.rare {
+                    rare.addresses = Vec::new();
+                }
+                self.touch(slot);
+            }
+            // Woken without a result.
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => self.dial_failed(slot, error.raw_os_error().unwrap_or_default()),
+        }
+    }
+
+    /// Tries the next address, if there is one.
+    fn dial_failed(&mut self, slot: u32, errno: i32) {
+        let id = self.conns.id(slot);
+        let mut errno = errno;
+        while let Some(conn) = self.conns.get_mut(slot)
+            && let Some(address) = conn.rare.as_mut().and_then(|rare| rare.addresses.pop())
+        {
+            match dial(&address) {
+                Ok((socket, None)) => {
+                    let raw = socket.as_raw_fd();
+                    let both = Interest::READABLE | Interest::WRITABLE;
+                    conn.socket = socket;
+                    match self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Conn, id), both) {
+                        Ok(()) => return,
+                        Err(error) => errno = error.raw_os_error().unwrap_or(errno),
+                    }
+                }
+                Ok((_, Some(error))) | Err(error) => errno = error.raw_os_error().unwrap_or(errno),
+            }
+        }
+        self.end(slot, End::Connect(errno));
+    }
+
+    /// Accepts what waits. Whether there may be more.
+    pub(crate) fn accept_all(&mut self, slot: u32) -> bool {
+        let most = usize::try_from(sys::descriptor_limit().saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+        for _ in 0..ACCEPTS {
+            let Some(endpoint) = self.endpoints.get_mut(slot) else { return false };
+            let Some(listener) = &mut endpoint.listener else { return false };
+            match sys::accept(&listener.socket) {
+                Ok(socket) => {
+                    listener.wait = ACCEPT_WAIT.0;
+                    if self.conns.len() >= most.max(1) {
+                        // Whatever of it the kernel takes at once.
+                        let text =
+                            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                        let _ = socket.send_with_flags(text, libc::MSG_NOSIGNAL);
+                        continue;
+                    }
+                    let core = Connection::server(Arc::clone(&endpoint.core));
+                    // Without memory for it, it is closed again: the peer sees the end of the stream.
+                    let _ = self.add(core, socket, slot);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => match error.raw_os_error() {
+                    // The peer has gone again, or the network lost it: the next one may be well.
+                    Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => {}
+                    // Out of descriptors or memory. No new edge will come: a timer tries again.
+                    _ => {
+                        let at = self.now + listener.wait;
+                        listener.wait = (listener.wait * 2).min(ACCEPT_WAIT.1);
+                        self.timers.set(at, Due::Accept(slot));
+                        return false;
+                    }
+                },
+            }
+        }
+        true
+    }
+
+    /// A listener that is closed goes with its last connection, a dial with its only one.
+    pub(crate) fn tidy_endpoint(&mut self, slot: u32) {
+        if self.endpoints.get(slot).is_some_and(|endpoint| endpoint.conns == 0 && endpoint.listener.is_none()) {
+            self.endpoints.remove(slot);
+        }
+    }
+
+    pub(crate) fn listeners(&self) -> Vec<ListenerId> {
+        let mut found = Vec::new();
+        let mut slot = self.endpoints.next(None);
+        while let Some(index) = slot {
+            if self.endpoints.get(index).is_some_and(|endpoint| endpoint.listener.is_some()) {
+                found.push(ListenerId(self.endpoints.id(index)));
+            }
+            slot = self.endpoints.next(Some(index));
+        }
+        found
+    }
+}
+
+fn parse_address(text: &str) -> Result<(SockAddr, Option<PathBuf>), String> {
+    let bad = |why: &str| format!("address {text:?}: {why}");
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() {
+            return Err(bad("unix: is followed by a path, or by @ and a name"));
+        }
+        let (name, file) = match path.strip_prefix('@') {
+            Some(name) => (format!("\0{name}"), None),
+            None => (path.to_owned(), Some(PathBuf::from(path))),
+        };
+        let address = SockAddr::unix(name).map_err(|_| bad("the path is too long for a unix socket"))?;
+        return Ok((address, file));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return Err(bad("it is HOST:PORT or unix:PATH")) };
+    let port: u16 = port.parse().map_err(|_| bad("the port is not a number from 0 to 65535"))?;
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host: IpAddr = match inner {
+        Some(inner) => {
+            inner.parse::<Ipv6Addr>().map_err(|_| bad("what stands in brackets is not an IPv6 address"))?.into()
+        }
+        None if host == "localhost" => Ipv4Addr::LOCALHOST.into(),
+        None => host
+            .parse::<Ipv4Addr>()
+            .map_err(|_| bad("the host is not an address (127.0.0.1, 0.0.0.0, [::1], [::])"))?
+            .into(),
+    };
+    Ok((SocketAddr::new(host, port).into(), None))
+}
+
+fn bind(address: &SockAddr, file: Option<&PathBuf>) -> io::Result<Socket> {
+    let domain = address.domain();
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if domain != Domain::UNIX {
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it: small messages do not wait for each other.
+        socket.set_tcp_nodelay(true)?;
+    }
+    match socket.bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(address, file) => {
+            if let Some(file) = file {
+                std::fs::remove_file(file)?;
+            }
+            socket.bind(address)?;
+        }
+        result => result?,
+    }
+    socket.listen(4096)?;
+    Ok(socket)
+}
+
+/// Whether a unix socket's file is there without anybody behind it.
+fn is_left_over(address: &SockAddr, file: Option<&PathBuf>) -> bool {
+    let is_socket = file.and_then(|file| file.symlink_metadata().ok()).is_some_and(|at| {
+        use std::os::unix::fs::FileTypeExt;
+        at.file_type().is_socket()
+    });
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
+    is_socket
+        && probe
+            .is_ok_and(|probe| probe.connect(address).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+/// The addresses of a URL, the first to try first, the others in reverse.
+fn addresses(url: &Url) -> Result<Vec<SockAddr>, Error> {
+    let at = |host: IpAddr| SockAddr::from(SocketAddr::new(host, url.port));
+    match &url.host {
+        Host::Address(address) => Ok(vec![at(*address)]),
+        Host::Name(name) if name == "localhost" => {
+            Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())])
+        }
+        Host::Name(_) => Err(Error::Unsupported("host names are not resolved yet: use an address, or localhost")),
+    }
+}
+
+/// Begins to connect. The second part of the result is what went wrong at once.
+fn dial(address: &SockAddr) -> io::Result<(Socket, Option<io::Error>)> {
+    let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    let error = match socket.connect(address) {
+        Ok(()) => None,
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => None,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+        Err(error) => Some(error),
+    };
+    Ok((socket, error))
+}

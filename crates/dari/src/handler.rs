@@ -1,0 +1,59 @@
+//! What a program hears: the hooks, the same for servers and clients.
+
+use crate::{Close, ConnId, Net};
+use dari_core::Message;
+
+/// What is called when something happens on a connection.
+///
+/// Hooks run inside [`Loop::run`](crate::Loop::run), [`turn`](crate::Loop::turn) and
+/// [`close`](crate::Loop::close) only, never inside another call. Every id that was told gets exactly one
+/// [`close`](Self::close), last.
+#[expect(unused_variables, reason = "the defaults do nothing")]
+pub trait Handler {
+    /// The handshake is done: messages may flow.
+    fn open(&mut self, net: &mut Net, conn: ConnId) {}
+
+    /// A message arrived.
+    fn message(&mut self, net: &mut Net, conn: ConnId, message: Message<'_>) {}
+
+    /// What was buffered has gone: sending may go on.
+    fn drain(&mut self, net: &mut Net, conn: ConnId) {}
+
+    /// The peer answered a ping.
+    fn pong(&mut self, net: &mut Net, conn: ConnId, data: &[u8]) {}
+
+    /// The connection failed; [`close`](Self::close) follows at once with the same story.
+    fn error(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}
+
+    /// The connection is over, opened or not.
+    fn close(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}
+
+    /// An opening handshake from an allowed origin: answer now or later with [`Net::accept`] or [`Net::respond`].
+    fn upgrade(&mut self, net: &mut Net, conn: ConnId) {
+        // The request is there and asks for an upgrade, so this can not be refused.
+        let _ = net.accept(conn, None, &[]);
+    }
+
+    /// Any other request, its body included: answer now or later with [`Net::respond`].
+    fn http(&mut self, net: &mut Net, conn: ConnId) {
+        net.respond_default(conn);
+    }
+}
+
+/// Which way a descriptor is ready, or should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// It can be read from.
+    pub read: bool,
+    /// It can be written to.
+    pub write: bool,
+}
+
+/// Something to do on the loop's thread: exactly one of the two is called.
+pub trait RemoteCall: Send {
+    /// On the loop's thread, inside a turn.
+    fn call(self: Box<Self>, net: &mut Net);
+
+    /// The loop is gone, or going.
+    fn dropped(self: Box<Self>) {}
+}

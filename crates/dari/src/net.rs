@@ -1,0 +1,452 @@
+//! Everything that lives on a loop, and the few ways in which it changes.
+//!
+//! [`Net`] is what hooks get. Its verbs stand with their nouns: listeners and dials in `endpoint`, connections in
+//! `verbs`, topics in `topics`, timers and watches in `watch`. None of them calls a hook: what has to be told is
+//! put on a list, and `turn` tells it.
+
+use crate::cause::End;
+use crate::conn::Conn;
+use crate::endpoint::Endpoint;
+use crate::ids::{Slab, next_tag};
+use crate::outbox::Outbox;
+use crate::remote::Remote;
+use crate::sys::{SystemEntropy, TimerFd};
+use crate::timers::{Due, NEVER, Timers};
+use crate::topics::Topics;
+use crate::watch::{UserTimer, Watch};
+use crate::{Config, ConnId, Error};
+use dari_core::{Buffers, Connection, Io, Output};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token, Waker};
+use socket2::Socket;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Payloads from this size on are sent from where they lie in the receive buffer.
+const REFER: usize = 1 << 10;
+/// Payloads from this size on are written straight from the caller's memory.
+const DIRECT: usize = 64 << 10;
+/// Shared payloads from this size on are queued by reference.
+const SHARE: usize = 2 << 10;
+/// How often the pool of buffers gives some back, in milliseconds.
+pub(crate) const DECAY_MS: u64 = 1_000;
+
+/// What an event of the poller is about; in the token beside slot and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Conn,
+    Listener,
+    Watch,
+    /// The eventfd of remotes, and the timerfd that the host sees.
+    Wake,
+}
+
+const KIND_SHIFT: u32 = 48;
+
+/// The token of an id: its slot and generation, and the kind where the loop's tag was.
+pub(crate) fn token(kind: Kind, id: u64) -> Token {
+    let low = id & ((1 << KIND_SHIFT) - 1);
+    #[expect(clippy::cast_possible_truncation, reason = "lib.rs refuses targets whose usize is smaller")]
+    Token((((kind as u64) << KIND_SHIFT) | low) as usize)
+}
+
+/// A loop's listeners, connections, timers, watches and topics: what hooks get to work with.
+pub struct Net {
+    pub(crate) poll: Poll,
+    pub(crate) conns: Slab<Conn>,
+    pub(crate) endpoints: Slab<Endpoint>,
+    pub(crate) user_timers: Slab<UserTimer>,
+    pub(crate) watches: Slab<Watch>,
+    pub(crate) always_ready: usize,
+    pub(crate) topics: Topics,
+    pub(crate) timers: Timers,
+    /// What the connection that is being read says in answer.
+    pub(crate) tx: Outbox,
+    /// The connection that is being read.
+    pub(crate) current: Option<u32>,
+    /// Where the loop's receive buffer lies, as addresses.
+    pub(crate) rx: Range<usize>,
+    /// Connections that may have more to read: next turn.
+    pub(crate) ready: Vec<u64>,
+    /// Connections that have something to write or to tell: this turn.
+    pub(crate) touched: Vec<u64>,
+    pub(crate) buffers: Buffers,
+    pub(crate) entropy: SystemEntropy,
+    pub(crate) remote: Remote,
+    pub(crate) host: Option<TimerFd>,
+    pub(crate) tag: u64,
+    pub(crate) start: Instant,
+    /// Milliseconds since the start, as of this turn.
+    pub(crate) now: u64,
+    pub(crate) in_turn: bool,
+    pub(crate) stopping: bool,
+    /// The loop goes: nothing new begins.
+    pub(crate) closing: bool,
+    pub(crate) decays: bool,
+}
+
+impl Net {
+    pub(crate) fn new(config: &Config) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), token(Kind::Wake, 0))?;
+        let tag = next_tag();
+        Ok(Self {
+            poll,
+            conns: Slab::new(tag),
+            endpoints: Slab::new(tag),
+            user_timers: Slab::new(tag),
+            watches: Slab::new(tag),
+            always_ready: 0,
+            topics: Topics::default(),
+            timers: Timers::default(),
+            tx: Outbox::default(),
+            current: None,
+            rx: 0..0,
+            ready: Vec::new(),
+            touched: Vec::new(),
+            buffers: Buffers::new(config.max_memory),
+            entropy: SystemEntropy::new(),
+            remote: Remote::new(waker),
+            host: None,
+            tag: u64::from(tag) << KIND_SHIFT,
+            start: Instant::now(),
+            now: 0,
+            in_turn: false,
+            stopping: false,
+            closing: false,
+            decays: false,
+        })
+    }
+
+    // --- the loop as a whole ------------------------------------------------------------------------------------
+
+    /// Makes [`Loop::run`](crate::Loop::run) return after this turn.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// A hand on this loop for other threads and for signal handlers.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// The descriptor that is readable whenever a [`turn`](crate::Loop::turn) has something to do: for the host's
+    /// own poll. From the first time that it is asked for, timers and left-over work make it readable, too.
+    pub fn fd(&mut self) -> Result<RawFd, Error> {
+        if self.host.is_none() {
+            let timer = TimerFd::new().map_err(|error| Error::system("making a timer descriptor", &error))?;
+            let raw = timer.as_raw_fd();
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&raw), token(Kind::Wake, 1), Interest::READABLE)
+                .map_err(|error| Error::system("watching a timer descriptor", &error))?;
+            self.host = Some(timer);
+            self.arm_host();
+        }
+        Ok(self.poll.as_raw_fd())
+    }
+
+    /// Milliseconds until there is something to do without the peers' doing; 0 if there is already.
+    pub fn timeout(&self) -> Option<u32> {
+        if self.has_work() {
+            return Some(0);
+        }
+        let now = if self.in_turn { self.now } else { self.elapsed() };
+        self.timers.next().map(|at| u32::try_from(at.saturating_sub(now)).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a turn would find something to do at once.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.touched.is_empty() || self.always_ready > 0
+    }
+
+    /// Between turns: lets the host's poll see that there is something to do.
+    pub(crate) fn tell_host(&mut self) {
+        if !self.in_turn {
+            self.arm_host();
+        }
+    }
+
+    pub(crate) fn arm_host(&mut self) {
+        if let Some(host) = &self.host {
+            let wait = if self.has_work() {
+                Some(0)
+            } else {
+                self.timers.next().map(|at| at.saturating_sub(self.elapsed()))
+            };
+            host.set(wait);
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER)
+    }
+
+    /// The time, in milliseconds: that of the turn, or the real one between turns.
+    pub(crate) fn clock(&mut self) -> u64 {
+        if !self.in_turn {
+            self.now = self.elapsed();
+        }
+        self.now
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.now = self.elapsed();
+    }
+
+    // --- connections --------------------------------------------------------------------------------------------
+
+    pub(crate) fn find(&self, conn: ConnId) -> Result<u32, Error> {
+        self.conns.find(conn.0).ok_or(Error::Stale)
+    }
+
+    /// The slot of a connection that has not ended.
+    pub(crate) fn living(&self, conn: ConnId) -> Result<u32, Error> {
+        let slot = self.find(conn)?;
+        match self.conns.get(slot) {
+            Some(conn) if !conn.is_over() => Ok(slot),
+            _ => Err(Error::State("the connection is closed".to_owned())),
+        }
+    }
+
+    pub(crate) fn endpoint_of(&self, slot: u32) -> Option<&Endpoint> {
+        self.endpoints.get(self.conns.get(slot)?.endpoint)
+    }
+
+    /// Puts a connection on the loop.
+    pub(crate) fn add(&mut self, core: Connection, socket: Socket, endpoint: u32) -> Result<u32, Error> {
+        let now = self.clock();
+        let raw = socket.as_raw_fd();
+        let slot = self.conns.insert(Conn::new(core, socket, endpoint, now)).ok_or(Error::Memory)?;
+        let token = token(Kind::Conn, self.conns.id(slot));
+        // Both directions, once: no call for it ever again.
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut SourceFd(&raw), token, both) {
+            self.conns.remove(slot);
+            return Err(Error::system("watching a connection", &error));
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.conns += 1;
+        }
+        self.arm(slot);
+        Ok(slot)
+    }
+
+    /// Takes a connection off the loop; its end has been told.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.leave_all(slot);
+        let Some(mut conn) = self.conns.remove(slot) else { return };
+        self.timers.cancel(conn.deadline, Due::Conn(slot));
+        let mut nowhere = Vec::new();
+        conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
+        if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
+            endpoint.conns -= 1;
+            self.tidy_endpoint(conn.endpoint);
+        }
+    }
+
+    /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
+    /// of it waits already, to its outbox otherwise.
+    pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
+        let conn = self.conns.get_mut(slot)?;
+        let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
+        let mut out = Outgoing {
+            queue: if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() },
+            socket: &conn.socket,
+            rx: if uses_tx { self.rx.clone() } else { 0..0 },
+            may_write: !conn.dialling && !conn.blocked,
+            blocked: conn.blocked,
+            error: None,
+        };
+        let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut out };
+        let result = call(&mut conn.core, &mut io);
+        let Outgoing { blocked, error, .. } = out;
+        conn.blocked = blocked;
+        if !uses_tx {
+            match &mut conn.outbox {
+                Some(outbox) if outbox.is_empty() => conn.outbox = None,
+                Some(outbox) => {
+                    if outbox.moved == 0 {
+                        outbox.moved = self.now.max(1);
+                    }
+                    self.touch(slot);
+                }
+                None => {}
+            }
+        }
+        if let Some(error) = error {
+            self.end(slot, End::Io(error));
+        }
+        Some(result)
+    }
+
+    /// Bytes that wait to be sent on a connection.
+    pub(crate) fn queued(&self, slot: u32) -> usize {
+        let tx = if self.current == Some(slot) { self.tx.len() } else { 0 };
+        tx + self.conns.get(slot).map_or(0, Conn::queued)
+    }
+
+    /// Writes what waits, as far as the kernel takes it. `rx` is the receive buffer, for what lies there.
+    pub(crate) fn flush(&mut self, slot: u32, rx: &[u8]) {
+        let now = self.now.max(1);
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let mut failed = None;
+        if self.current == Some(slot) && !self.tx.is_empty() {
+            if !conn.dialling && !conn.is_over() {
+                failed = self.tx.write(&conn.socket, rx, &[]).err();
+            }
+            if !self.tx.is_empty() {
+                // The kernel is full: what is left moves into an outbox of the connection's own.
+                self.tx.keep(rx);
+                let mut outbox = Box::new(std::mem::take(&mut self.tx));
+                outbox.moved = now;
+                conn.outbox = Some(outbox);
+                conn.blocked = true;
+            }
+        } else if let Some(outbox) = conn.outbox.as_mut().filter(|_| !conn.dialling && !conn.blocked) {
+            let before = outbox.len();
+            failed = outbox.write(&conn.socket, &[], &[]).err();
+            if outbox.len() < before {
+                outbox.moved = now;
+            }
+            if outbox.is_empty() {
+                conn.outbox = None;
+            } else {
+                conn.blocked = true;
+            }
+        }
+        if let Some(error) = failed {
+            self.end(slot, End::Io(error.raw_os_error().unwrap_or_default()));
+        }
+        self.throttle(slot);
+        self.arm(slot);
+    }
+
+    /// Stops or resumes reading by the marks of the connection's queue.
+    fn throttle(&mut self, slot: u32) {
+        let Some((high, low)) = self.endpoint_of(slot).map(|at| (at.how.limits.high_water, at.how.limits.low_water))
+        else {
+            return;
+        };
+        let (queued, now) = (self.queued(slot), self.now);
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        if conn.throttled && queued <= low {
+            conn.throttled = false;
+            conn.mark = if conn.core.state() == dari_core::State::Open { now } else { conn.mark };
+            self.read_later(slot);
+        } else if queued > high {
+            conn.throttled = true;
+        }
+    }
+
+    /// Has a connection read in the next turn.
+    pub(crate) fn read_later(&mut self, slot: u32) {
+        let id = self.conns.id(slot);
+        if let Some(conn) = self.conns.get_mut(slot)
+            && !conn.ready
+        {
+            conn.ready = true;
+            self.ready.push(id);
+            self.tell_host();
+        }
+    }
+
+    /// Has a connection looked at before the turn ends.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let id = self.conns.id(slot);
+        if let Some(conn) = self.conns.get_mut(slot)
+            && !conn.touched
+        {
+            conn.touched = true;
+            self.touched.push(id);
+            self.tell_host();
+        }
+    }
+
+    /// It is over: the first word on why counts. The hooks hear of it in this turn.
+    pub(crate) fn end(&mut self, slot: u32, end: End) {
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.rare().end.get_or_insert(end);
+            self.touch(slot);
+        }
+    }
+
+    /// Makes sure that the timer of a connection goes off in time. It may go off too early: then it is set anew.
+    pub(crate) fn arm(&mut self, slot: u32) {
+        let Some(limits) = self.endpoint_of(slot).map(|endpoint| Arc::clone(&endpoint.limits)) else { return };
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let (at, _) = conn.due(&limits);
+        if at < conn.deadline {
+            self.timers.cancel(conn.deadline, Due::Conn(slot));
+            self.timers.set(at, Due::Conn(slot));
+            conn.deadline = at;
+        }
+        if !self.decays && self.buffers.kept() > 0 {
+            self.decays = true;
+            self.timers.set(self.now + DECAY_MS, Due::Decay);
+        }
+    }
+
+    pub(crate) fn refuse_when_closing(&self) -> Result<(), Error> {
+        if self.closing { Err(Error::State("the loop is closing".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// The output of one connection, for the length of one call.
+struct Outgoing<'a> {
+    queue: &'a mut Outbox,
+    socket: &'a Socket,
+    /// Addresses of the receive buffer, if what lies there may be referred to.
+    rx: Range<usize>,
+    may_write: bool,
+    blocked: bool,
+    error: Option<i32>,
+}
+
+impl Output for Outgoing<'_> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.queue.tail()
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        let start = bytes.as_ptr() as usize;
+        let lies_in_rx = self.rx.start <= start && start + bytes.len() <= self.rx.end;
+        if lies_in_rx && bytes.len() >= REFER {
+            let start = start - self.rx.start;
+            self.queue.push_rx(start..start + bytes.len());
+        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
+            self.write_through(bytes);
+        } else {
+            self.queue.tail().extend_from_slice(bytes);
+        }
+    }
+
+    fn shared(&mut self, bytes: &Arc<[u8]>) {
+        if bytes.len() >= SHARE {
+            self.queue.push_shared(bytes);
+        } else {
+            self.queue.tail().extend_from_slice(bytes);
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+}
+
+impl Outgoing<'_> {
+    /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
+    fn write_through(&mut self, bytes: &[u8]) {
+        let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
+            self.error = error.raw_os_error();
+            0
+        });
+        if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
+            self.queue.tail().extend_from_slice(left);
+            self.blocked = true;
+        }
+    }
+}

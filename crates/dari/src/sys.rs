@@ -1,0 +1,129 @@
+//! What the operating system offers and no crate here does: the only unsafe code of this crate.
+
+use dari_core::Entropy;
+use socket2::Socket;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Accepts a connection, non-blocking and closed on exec from its first moment. EINTR is retried.
+pub(crate) fn accept(listener: &Socket) -> io::Result<Socket> {
+    loop {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: the descriptor is open as long as `listener` is, and null tells the kernel that the address is
+        // not wanted.
+        let fd = unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+        if fd >= 0 {
+            // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+            return Ok(unsafe { Socket::from_raw_fd(fd) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// A descriptor that becomes readable when a time has come: what tells the host of an embedded loop that there is
+/// something to do.
+#[derive(Debug)]
+pub(crate) struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes it readable in `ms` milliseconds, at once for 0, or never.
+    pub(crate) fn set(&self, ms: Option<u64>) {
+        // All zeros disarm the timer, so "at once" is one nanosecond.
+        let (seconds, nanos) = match ms {
+            None => (0, 0),
+            Some(0) => (0, 1),
+            Some(ms) => (ms / 1000, ms % 1000 * 1_000_000),
+        };
+        let mut spec = MaybeUninit::<libc::itimerspec>::zeroed();
+        // SAFETY: an itimerspec is four integers, for which zero is a value.
+        let spec = unsafe { spec.assume_init_mut() };
+        spec.it_value.tv_sec = seconds.try_into().unwrap_or(libc::time_t::MAX);
+        spec.it_value.tv_nsec = nanos.try_into().unwrap_or_default();
+        // SAFETY: `spec` lives through the call, and null tells the kernel that the old value is not wanted. It
+        // can only fail for arguments that are not these.
+        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, spec, std::ptr::null_mut()) };
+    }
+}
+
+impl AsRawFd for TimerFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// How many descriptors the process may have open: the soft limit.
+pub(crate) fn descriptor_limit() -> u64 {
+    let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
+    // SAFETY: the kernel writes one rlimit, for which there is room; before that it is zeros, which are a value.
+    let limit = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr());
+        limit.assume_init()
+    };
+    limit.rlim_cur
+}
+
+/// Runs `f` and leaves errno as it was: what a signal handler owes to the code that it interrupts.
+pub(crate) fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: the C library's errno of this thread is always there.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as above; nobody but this thread touches it.
+    let before = unsafe { *place };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { *place = before };
+    result
+}
+
+/// The system's randomness, fetched in larger pieces.
+#[derive(Debug)]
+pub(crate) struct SystemEntropy {
+    buffer: [u8; 1024],
+    used: usize,
+}
+
+impl SystemEntropy {
+    pub(crate) fn new() -> Self {
+        Self { buffer: [0; 1024], used: 1024 }
+    }
+
+    fn refill(&mut self) {
+        let mut have = 0;
+        while have < self.buffer.len() {
+            let rest = &mut self.buffer[have..];
+            // SAFETY: `rest` is writable for its length.
+            let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+            match usize::try_from(got) {
+                Ok(got) => have += got,
+                // Interrupted. Linux gives no other error for these arguments.
+                Err(_) => continue,
+            }
+        }
+        self.used = 0;
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.used == self.buffer.len() {
+                self.refill();
+            }
+            *byte = std::mem::take(&mut self.buffer[self.used]);
+            self.used += 1;
+        }
+    }
+}

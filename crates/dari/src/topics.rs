@@ -1,0 +1,163 @@
+//! Topics: who hears of what. Subscribing, leaving and dying cost the same however many there are.
+
+use crate::{ConnId, Error, Net};
+use dari_core::{Message, Prepared};
+use std::collections::HashMap;
+
+/// A connection's entry in a topic: where the topic is, and where in its list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscription {
+    topic: u32,
+    place: u32,
+}
+
+/// A topic's entry for a connection: its slot, and where in that connection's list.
+#[derive(Clone, Copy, Debug)]
+struct Subscriber {
+    conn: u32,
+    place: u32,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    name: Box<str>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// All topics of a loop. One without subscribers does not exist.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    names: HashMap<Box<str>, u32>,
+    topics: Vec<Topic>,
+    free: Vec<u32>,
+}
+
+/// Longest name of a topic, in bytes.
+const MAX_NAME: usize = 1024;
+
+impl Topics {
+    fn find(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    fn find_or_make(&mut self, name: &str) -> Option<u32> {
+        if let Some(index) = self.find(name) {
+            return Some(index);
+        }
+        let topic = Topic { name: name.into(), subscribers: Vec::new() };
+        let index = match self.free.pop() {
+            Some(index) => {
+                *self.topics.get_mut(index as usize)? = topic;
+                index
+            }
+            None => {
+                self.topics.push(topic);
+                u32::try_from(self.topics.len() - 1).ok()?
+            }
+        };
+        self.names.insert(name.into(), index);
+        Some(index)
+    }
+
+    fn subscribers(&self, topic: u32) -> &[Subscriber] {
+        self.topics.get(topic as usize).map_or(&[], |topic| &topic.subscribers)
+    }
+}
+
+impl Net {
+    /// Subscribes a connection to a topic; a second time changes nothing. The end of the connection unsubscribes.
+    pub fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        if topic.is_empty() || topic.len() > MAX_NAME {
+            return Err(Error::Argument(format!("a topic has a name of 1 to {MAX_NAME} bytes")));
+        }
+        let (conns, topics) = (&mut self.conns, &mut self.topics);
+        let conn = conns.get_mut(slot).ok_or(Error::Stale)?;
+        let index = topics.find_or_make(topic).ok_or(Error::Memory)?;
+        let topic = topics.topics.get_mut(index as usize).ok_or(Error::Memory)?;
+        let list = conn.topics.get_or_insert_default();
+        if list.iter().any(|entry| entry.topic == index) {
+            return Ok(());
+        }
+        let place = |len: usize| u32::try_from(len).map_err(|_| Error::Memory);
+        let (here, there) = (place(list.len())?, place(topic.subscribers.len())?);
+        list.push(Subscription { topic: index, place: there });
+        topic.subscribers.push(Subscriber { conn: slot, place: here });
+        Ok(())
+    }
+
+    /// Ends a subscription; one that is not there is none to end.
+    pub fn unsubscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
+        let slot = self.find(conn)?;
+        let Some(index) = self.topics.find(topic) else { return Ok(()) };
+        let list = self.conns.get(slot).and_then(|conn| conn.topics.as_ref());
+        if let Some(place) = list.and_then(|list| list.iter().position(|entry| entry.topic == index)) {
+            self.leave(slot, place);
+        }
+        Ok(())
+    }
+
+    /// How many connections are subscribed to a topic.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.topics.find(topic).map_or(0, |index| self.topics.subscribers(index).len())
+    }
+
+    /// Sends a message to every subscriber of a topic but `except`. It is checked and framed once. A subscriber
+    /// whose queue is full is passed over.
+    pub fn publish(&mut self, topic: &str, except: Option<ConnId>, message: Message<'_>) -> Result<(), Error> {
+        let prepared = Prepared::new(message)?;
+        let Some(index) = self.topics.find(topic) else { return Ok(()) };
+        let except = except.and_then(|conn| self.find(conn).ok());
+        let mut at = 0;
+        // Sending calls no hook, so the list stays as it is.
+        while let Some(subscriber) = self.topics.subscribers(index).get(at).copied() {
+            at += 1;
+            if Some(subscriber.conn) != except {
+                // Closing, or over its limit: not for this one.
+                let _ = self.send_prepared(subscriber.conn, &prepared);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all subscriptions of a connection that is going.
+    pub(crate) fn leave_all(&mut self, slot: u32) {
+        while let Some(conn) = self.conns.get_mut(slot)
+            && let Some(list) = &conn.topics
+            && !list.is_empty()
+        {
+            let last = list.len() - 1;
+            self.leave(slot, last);
+        }
+    }
+
+    /// Takes one entry out of a connection's list and its twin out of the topic's; whoever moves into a gap is
+    /// told its new place.
+    fn leave(&mut self, slot: u32, place: usize) {
+        let Some(list) = self.conns.get_mut(slot).and_then(|conn| conn.topics.as_mut()) else { return };
+        let gone = list.swap_remove(place);
+        let moved = list.get(place).copied();
+        let (Ok(place), Some(topic)) = (u32::try_from(place), self.topics.topics.get_mut(gone.topic as usize)) else {
+            return;
+        };
+        topic.subscribers.swap_remove(gone.place as usize);
+        let moved_subscriber = topic.subscribers.get(gone.place as usize).copied();
+        if topic.subscribers.is_empty() {
+            let topic = std::mem::take(topic);
+            self.topics.names.remove(&topic.name);
+            self.topics.free.push(gone.topic);
+        }
+        if let Some(moved) = moved
+            && let Some(topic) = self.topics.topics.get_mut(moved.topic as usize)
+            && let Some(entry) = topic.subscribers.get_mut(moved.place as usize)
+        {
+            entry.place = place;
+        }
+        if let Some(moved) = moved_subscriber
+            && let Some(list) = self.conns.get_mut(moved.conn).and_then(|conn| conn.topics.as_mut())
+            && let Some(entry) = list.get_mut(moved.place as usize)
+        {
+            entry.place = gone.place;
+        }
+    }
+}

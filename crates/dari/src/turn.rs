@@ -1,0 +1,592 @@
+//! One turn of the loop: poll, read, decode, deliver, flush. The only file that calls hooks.
+//!
+//! ```text
+//! poll -> accept
+//!      -> read -> feed -> core.receive -> deliver -> hook -> net.send -> tx
+//!      -> timers, calls of other threads
+//!      -> settle each connection that was touched: open, flush, drain, finish, bury
+//! ```
+//!
+//! All state is up to date before a hook runs; what a hook does to a connection is looked at when it has returned.
+
+use crate::cause::{Close, End, Scene};
+use crate::conn::{Finish, What};
+use crate::net::{DECAY_MS, Kind};
+use crate::timers::{Due, NEVER};
+use crate::{Config, ConnId, Error, Handler, Net, Readiness};
+use dari_core::{Event, Message, Payload, State};
+use mio::Events;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes that one read takes at most, and one connection in one turn.
+const RX: usize = 256 << 10;
+/// Events of one turn.
+const EVENTS: usize = 1024;
+/// How often a turn looks again at what settling has touched.
+const SETTLINGS: usize = 16;
+
+/// An event loop, and everything that lives on it. It belongs to the thread that made it.
+pub struct Loop {
+    net: Net,
+    events: Events,
+    /// The receive buffer of all connections.
+    rx: Box<[u8]>,
+}
+
+impl Loop {
+    /// Makes a loop.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let mut net = Net::new(&config).map_err(|error| Error::system("making a poller", &error))?;
+        let rx = vec![0; RX].into_boxed_slice();
+        let start = rx.as_ptr() as usize;
+        net.rx = start..start + rx.len();
+        Ok(Self { net, events: Events::with_capacity(EVENTS), rx })
+    }
+
+    /// What lives on the loop.
+    pub fn net(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
+    /// What lives on the loop, to look at.
+    pub fn net_ref(&self) -> &Net {
+        &self.net
+    }
+
+    /// Runs until [`Net::stop`].
+    pub fn run(&mut self) -> Result<(), Error> {
+        while !std::mem::take(&mut self.net.stopping) {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for at most `timeout_ms` (for ever without it), then handles what is ready.
+    pub fn turn(&mut self, timeout_ms: Option<u32>) -> Result<(), Error> {
+        let most = [timeout_ms, self.net.timeout()].into_iter().flatten().min();
+        // A millisecond more than is left, or the last one would be spent turning.
+        let wait =
+            most.map(|ms| Duration::from_millis(if ms == 0 || Some(ms) == timeout_ms { ms } else { ms + 1 }.into()));
+        self.net.in_turn = true;
+        let polled = self.net.poll.poll(&mut self.events, wait);
+        self.net.tick();
+        let result = match polled {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            Err(error) => Err(Error::system("polling", &error)),
+        };
+        if result.is_ok() {
+            let ready = std::mem::take(&mut self.net.ready);
+            self.handle_events();
+            self.read_again(ready);
+            self.fire_timers();
+            self.call_for_others();
+            self.settle_all();
+        }
+        self.net.in_turn = false;
+        self.net.arm_host();
+        result
+    }
+
+    /// Ends everything on the loop: 1001 to every open peer, and `close` for every id. Only dropping the loop is
+    /// left to do then.
+    pub fn close(&mut self) {
+        self.net.in_turn = true;
+        self.net.tick();
+        self.net.closing = true;
+        for listener in self.net.listeners() {
+            // It is on the list, so it is there.
+            self.net.close_listener(listener).unwrap_or_default();
+        }
+        let mut slot = self.net.conns.next(None);
+        while let Some(index) = slot {
+            self.say_goodbye(index);
+            slot = self.net.conns.next(Some(index));
+        }
+        while !self.net.touched.is_empty() {
+            self.settle_all();
+        }
+        self.net.remote.shut();
+        self.net.in_turn = false;
+    }
+
+    // --- what the poller has to say -----------------------------------------------------------------------------
+
+    fn handle_events(&mut self) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let token = event.token().0 as u64;
+            let low = token & ((1 << 48) - 1);
+            match token >> 48 {
+                kind if kind == Kind::Conn as u64 => {
+                    let over = event.is_read_closed() || event.is_write_closed() || event.is_error();
+                    self.conn_event(
+                        self.net.tag | low,
+                        event.is_readable() || over,
+                        event.is_writable() || over,
+                        over,
+                    );
+                }
+                kind if kind == Kind::Listener as u64 => {
+                    if let Some(slot) = self.net.endpoints.find(self.net.tag | low) {
+                        self.accept(slot);
+                    }
+                }
+                kind if kind == Kind::Watch as u64 => {
+                    let failed = event.is_error() || event.is_read_closed() || event.is_write_closed();
+                    let readiness = Readiness {
+                        read: event.is_readable() || failed,
+                        write: event.is_writable() || event.is_error(),
+                    };
+                    self.net.watch_ready(self.net.tag | low, readiness);
+                }
+                // Woken by a remote or by the host's timer: what for is looked up below.
+                _ => {}
+            }
+        }
+        self.events = events;
+        for (id, readiness) in self.net.always_ready() {
+            self.net.watch_ready(id, readiness);
+        }
+    }
+
+    fn accept(&mut self, slot: u32) {
+        if self.net.accept_all(slot) {
+            // More may wait, and no new edge will say so.
+            self.net.timers.set(self.net.now, Due::Accept(slot));
+        }
+    }
+
+    fn conn_event(&mut self, id: u64, readable: bool, writable: bool, over: bool) {
+        let Some(slot) = self.net.conns.find(id) else { return };
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        conn.hung_up |= over;
+        if conn.dialling {
+            self.net.dialled(slot);
+        } else if writable && conn.blocked {
+            conn.blocked = false;
+            self.net.flush(slot, &[]);
+            self.net.touch(slot);
+        }
+        let still = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling);
+        if readable && still {
+            self.read(slot);
+        }
+        self.settle(slot);
+    }
+
+    fn read_again(&mut self, ready: Vec<u64>) {
+        for id in ready {
+            if let Some(slot) = self.net.conns.find(id) {
+                if let Some(conn) = self.net.conns.get_mut(slot) {
+                    conn.ready = false;
+                }
+                self.read(slot);
+                self.settle(slot);
+            }
+        }
+    }
+
+    // --- reading ------------------------------------------------------------------------------------------------
+
+    /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
+    fn read(&mut self, slot: u32) {
+        let waiting = match self.net.conns.get_mut(slot) {
+            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
+                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
+            }
+            _ => return,
+        };
+        self.net.current = Some(slot);
+        if !waiting.is_empty() {
+            self.rx[..waiting.len()].copy_from_slice(&waiting);
+            self.feed(slot, waiting.len(), false);
+        }
+        self.receive(slot);
+        self.net.flush(slot, &self.rx);
+        self.net.current = None;
+    }
+
+    fn receive(&mut self, slot: u32) {
+        let mut budget = RX;
+        loop {
+            let Some(conn) = self.net.conns.get_mut(slot) else { return };
+            if conn.is_over() || conn.eof || conn.must_wait() {
+                return;
+            }
+            let hung_up = conn.hung_up;
+            let got = loop {
+                match (&conn.socket).read(&mut self.rx) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    got => break got,
+                }
+            };
+            match got {
+                Ok(0) => return self.ended(slot),
+                Ok(len) => {
+                    // Less than there was room for: the socket is empty, unless its end is near, which has no
+                    // edge of its own.
+                    let drained = len < self.rx.len();
+                    self.feed(slot, len, drained && !hung_up);
+                    if drained && !hung_up {
+                        return;
+                    }
+                    budget = budget.saturating_sub(len);
+                    if budget == 0 {
+                        return self.net.read_later(slot);
+                    }
+                    self.net.flush(slot, &self.rx);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
+            }
+        }
+    }
+
+    /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
+    /// nothing more in the socket.
+    fn feed(&mut self, slot: u32, len: usize, drained: bool) {
+        let now = self.net.now;
+        let mut at = 0;
+        while at < len {
+            let Some(conn) = self.net.conns.get_mut(slot) else { return };
+            if conn.is_over() {
+                return;
+            }
+            if conn.must_wait() {
+                conn.rare().waiting = self.rx[at..len].to_vec();
+                return;
+            }
+            if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
+                // It is over but for the peer's last words, which are not listened to for ever.
+                finish.left = finish.left.saturating_sub(len - at);
+                if finish.left == 0 {
+                    let end = finish.end;
+                    return self.net.end(slot, end);
+                }
+            } else if conn.core.state() == State::Open {
+                (conn.mark, conn.pinged) = (now, false);
+            } else if conn.served && conn.core.is_between_requests() {
+                conn.mark = now;
+                self.net.arm(slot);
+            }
+            let mut input = &mut self.rx[at..len];
+            let before = input.len();
+            let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
+            let taken = before - input.len();
+            at += taken;
+            match event {
+                Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
+                None if taken == 0 => {}
+                None => continue,
+            }
+            if taken == 0 && self.net.conns.get(slot).is_some_and(|conn| !conn.must_wait()) {
+                return;
+            }
+        }
+    }
+
+    /// The peer has ended its side of the stream.
+    fn ended(&mut self, slot: u32) {
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        conn.eof = true;
+        let core = &conn.core;
+        let end = match (core.state(), conn.finish()) {
+            // What is queued may still reach it.
+            (_, Some(_)) => return self.net.touch(slot),
+            (State::Connecting, _) if core.is_between_requests() => End::EofBetween,
+            // It has asked, and wants to hear the answer.
+            (State::Connecting, _) if !core.wants_input() => return,
+            _ => End::Eof,
+        };
+        self.net.end(slot, end);
+    }
+
+    // --- time, and other threads --------------------------------------------------------------------------------
+
+    fn fire_timers(&mut self) {
+        let now = self.net.now;
+        while let Some(due) = self.net.timers.pop(now) {
+            match due {
+                Due::Conn(slot) => {
+                    self.conn_due(slot);
+                    self.settle(slot);
+                }
+                Due::Accept(slot) => self.accept_later(slot),
+                Due::User(slot) => self.net.fire(slot),
+                Due::Decay => {
+                    self.net.buffers.decay();
+                    self.net.decays = self.net.buffers.kept() > 0;
+                    if self.net.decays {
+                        self.net.timers.set(now + DECAY_MS, Due::Decay);
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept_later(&mut self, slot: u32) {
+        if self.net.accept_all(slot) {
+            self.net.timers.set(self.net.now + 1, Due::Accept(slot));
+        }
+    }
+
+    fn conn_due(&mut self, slot: u32) {
+        let now = self.net.now;
+        let Some(limits) = self.net.endpoint_of(slot).map(|at| Arc::clone(&at.limits)) else { return };
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        conn.deadline = NEVER;
+        let (at, what) = conn.due(&limits);
+        if at > now {
+            return self.net.arm(slot);
+        }
+        let finish = conn.finish();
+        let end = match what {
+            What::Handshake => End::HandshakeTimeout(limits.handshake_ms),
+            What::KeepAlive => End::Done,
+            What::Stall => End::Stalled(limits.stall_ms),
+            What::Close => finish.map_or(End::CloseTimeout(limits.close_ms), |finish| finish.end),
+            What::Idle if conn.pinged => {
+                // The peer has most likely gone; if it is only deaf, it may still read why.
+                self.net.io(slot, |core, io| core.close(1001, "no answer to a ping", io));
+                self.net.flush(slot, &[]);
+                End::IdleTimeout(limits.idle_ms)
+            }
+            What::Idle => {
+                conn.pinged = true;
+                self.net.io(slot, |core, io| core.ping(b"", io));
+                return self.net.arm(slot);
+            }
+        };
+        self.net.end(slot, end);
+    }
+
+    fn call_for_others(&mut self) {
+        for call in self.net.remote.take_calls() {
+            call.call(&mut self.net);
+        }
+        if self.net.remote.take_stop() {
+            self.net.stopping = true;
+        }
+    }
+
+    // --- settling -----------------------------------------------------------------------------------------------
+
+    fn settle_all(&mut self) {
+        for _ in 0..SETTLINGS {
+            let touched = std::mem::take(&mut self.net.touched);
+            if touched.is_empty() {
+                return;
+            }
+            for id in touched {
+                if let Some(slot) = self.net.conns.find(id) {
+                    self.settle(slot);
+                }
+            }
+        }
+    }
+
+    /// Does what is due on a connection now that whatever has touched it is done.
+    fn settle(&mut self, slot: u32) {
+        if let Some(conn) = self.net.conns.get_mut(slot) {
+            conn.touched = false;
+        }
+        self.tell_open(slot);
+        let blocked = self.net.conns.get(slot).is_some_and(|conn| conn.blocked);
+        if !blocked {
+            self.net.flush(slot, &[]);
+        }
+        self.drained(slot);
+        self.finish(slot);
+        if self.net.conns.get(slot).is_some_and(|conn| conn.is_over()) {
+            self.bury(slot);
+        }
+    }
+
+    fn tell_open(&mut self, slot: u32) {
+        if self
+            .net
+            .conns
+            .get(slot)
+            .is_some_and(|conn| conn.core.state() == State::Open && !conn.opened && !conn.is_over())
+        {
+            tell_open(&mut self.net, slot);
+        }
+    }
+
+    /// The queue has gone down: a pong that waited goes out, a file is read on, the host may send on.
+    fn drained(&mut self, slot: u32) {
+        let low = self.net.endpoint_of(slot).map_or(0, |at| at.limits.low_water);
+        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over() && !conn.dialling) else {
+            return;
+        };
+        if conn.outbox.is_none() && conn.core.state() == State::Open {
+            self.net.io(slot, |core, io| core.unblocked(io));
+        }
+        if self.net.queued(slot) > low {
+            return;
+        }
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        if conn.rare.as_ref().is_some_and(|rare| rare.file.is_some()) {
+            conn.owes_drain = false;
+            self.net.pump_file(slot);
+        } else if conn.owes_drain && matches!(conn.core.state(), State::Connecting | State::Open) {
+            conn.owes_drain = false;
+            hook(&mut self.net, slot, |handler, net, id| handler.drain(net, id));
+        }
+    }
+
+    /// Takes the next step on the way out.
+    fn finish(&mut self, slot: u32) {
+        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over()) else { return };
+        if conn.core.state() == State::Closed && conn.finish().is_none() {
+            // The last answer of plain HTTP: the peer may still be sending what nobody wants to read.
+            conn.rare().finish = Some(Finish::new(End::Done, true, !conn.eof));
+            conn.mark = self.net.now;
+        }
+        let is_empty = conn.outbox.is_none();
+        if is_empty && conn.eof && conn.core.is_between_requests() {
+            return self.net.end(slot, End::EofBetween);
+        }
+        let eof = conn.eof;
+        let Some(mut finish) = conn.finish() else { return };
+        if is_empty && finish.half_close {
+            finish.half_close = false;
+            // It fails when the connection is gone, which the next read tells.
+            let _ = conn.socket.shutdown(Shutdown::Write);
+            conn.rare().finish = Some(finish);
+        }
+        if is_empty && (eof || !finish.wait) {
+            return self.net.end(slot, finish.end);
+        }
+        self.net.arm(slot);
+    }
+
+    /// Tells the end of a connection, and takes it off the loop.
+    fn bury(&mut self, slot: u32) {
+        let Some(conn) = self.net.conns.get(slot) else { return };
+        let Some(end) = conn.end() else { return };
+        if conn.seen {
+            let (bytes, messages) =
+                conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len() as u64, outbox.messages() as u64));
+            let close = Close::new(Scene {
+                end,
+                closing: conn.core.closing(),
+                opened: conn.opened,
+                unsent_bytes: bytes,
+                unsent_messages: messages,
+            });
+            if close.cause.is_failure() {
+                hook(&mut self.net, slot, |handler, net, id| handler.error(net, id, &close));
+            }
+            hook(&mut self.net, slot, |handler, net, id| handler.close(net, id, &close));
+        }
+        self.net.remove(slot);
+    }
+
+    /// The loop goes: what can be said is said.
+    fn say_goodbye(&mut self, slot: u32) {
+        self.net.io(slot, |core, io| core.close(1001, "", io));
+        self.net.flush(slot, &[]);
+        if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
+            let _ = conn.socket.shutdown(Shutdown::Write);
+            // A socket that is closed with unread bytes resets the connection, and the 1001 is lost.
+            let _ = (&conn.socket).read(&mut self.rx);
+        }
+        self.net.end(slot, End::Shutdown);
+    }
+}
+
+/// What one event means to the loop and to the hooks. `drained`: nothing of the peer's waits behind it.
+fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
+    match event {
+        Event::Message { kind, payload } => {
+            let message = Message { kind, data: &payload };
+            hook(net, slot, |handler, net, id| handler.message(net, id, message));
+            if let Payload::Buffer(buffer) = payload {
+                net.buffers.give_back(buffer);
+            }
+        }
+        Event::Pong(payload) => hook(net, slot, |handler, net, id| handler.pong(net, id, &payload)),
+        Event::Upgrade => asked_upgrade(net, slot),
+        Event::Http => {
+            if let Some(conn) = net.conns.get_mut(slot) {
+                conn.seen = true;
+            }
+            let id = ConnId(net.conns.id(slot));
+            if !net.serve_file(id, slot) {
+                hook(net, slot, |handler, net, id| handler.http(net, id));
+            }
+        }
+        Event::Open => tell_open(net, slot),
+        Event::Refused(status) => net.end(slot, End::Refused(status)),
+        Event::Failed(_) => leave(net, slot, Finish::new(End::Done, true, true)),
+        Event::Closed => {
+            let failed = net.conns.get(slot).and_then(|conn| conn.finish()).is_some();
+            if failed {
+                return net.end(slot, End::Done);
+            }
+            // RFC 6455 7.1.1: the server is the one who closes the connection.
+            let is_client = net.conns.get(slot).is_some_and(|conn| conn.core.is_client());
+            leave(net, slot, Finish::new(End::Done, !drained && !is_client, !drained || is_client));
+        }
+    }
+}
+
+fn leave(net: &mut Net, slot: u32, finish: Finish) {
+    let now = net.now;
+    if let Some(conn) = net.conns.get_mut(slot) {
+        conn.mark = now;
+        conn.paused = false;
+        conn.rare().finish = Some(finish);
+    }
+    net.arm(slot);
+}
+
+fn asked_upgrade(net: &mut Net, slot: u32) {
+    let id = ConnId(net.conns.id(slot));
+    let request = net.conns.get(slot).and_then(|conn| conn.core.request());
+    let lets_in = request.zip(net.endpoint_of(slot)).is_some_and(|(request, endpoint)| endpoint.lets_in(request));
+    if !lets_in {
+        // Nobody knows the id yet, so nobody hears of it.
+        let plain = [("Content-Type", "text/plain; charset=utf-8")];
+        let _ = net.respond(id, 403, &plain, b"Pages of this origin may not open a WebSocket here.\n");
+        return;
+    }
+    if let Some(conn) = net.conns.get_mut(slot) {
+        conn.seen = true;
+    }
+    hook(net, slot, |handler, net, id| handler.upgrade(net, id));
+    let is_open = net.conns.get(slot).is_some_and(|conn| conn.core.state() == State::Open && !conn.opened);
+    if is_open {
+        tell_open(net, slot);
+    }
+}
+
+fn tell_open(net: &mut Net, slot: u32) {
+    let now = net.now;
+    if let Some(conn) = net.conns.get_mut(slot) {
+        conn.opened = true;
+        conn.mark = now;
+    }
+    hook(net, slot, |handler, net, id| handler.open(net, id));
+}
+
+/// Calls a hook of the connection's endpoint.
+fn hook(net: &mut Net, slot: u32, call: impl FnOnce(&mut dyn Handler, &mut Net, ConnId)) {
+    let id = ConnId(net.conns.id(slot));
+    let Some(endpoint) = net.conns.get(slot).map(|conn| conn.endpoint) else { return };
+    let Some(mut handler) = net.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.handler.take()) else {
+        return;
+    };
+    call(&mut *handler, net, id);
+    if let Some(endpoint) = net.endpoints.get_mut(endpoint) {
+        endpoint.handler = Some(handler);
+    }
+}

@@ -1,0 +1,279 @@
+//! What can be done with a connection, and with the request that it begins with.
+
+use crate::cause::End;
+use crate::{ConnId, Error, Net};
+use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, State, offered};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::time::SystemTime;
+
+/// How a send went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Done: send on.
+    Done,
+    /// Done, but the peer is slow: send no more until the hook `drain`.
+    Buffered,
+}
+
+/// A message checked and framed once, to be sent to many. Shared by reference.
+#[derive(Clone, Debug)]
+pub struct Payload(Prepared);
+
+impl Payload {
+    /// Checks and frames a message.
+    pub fn new(message: Message<'_>) -> Result<Self, Error> {
+        Ok(Self(Prepared::new(message)?))
+    }
+}
+
+impl Net {
+    /// Sends a message. It leaves before the turn ends; in a hook of the same connection together with everything
+    /// else that answers one read.
+    pub fn send(&mut self, conn: ConnId, message: Message<'_>) -> Result<Sent, Error> {
+        let slot = self.living(conn)?;
+        self.queue(slot, |core, io| core.send(message, io))
+    }
+
+    /// Sends a message that was framed before.
+    pub fn send_payload(&mut self, conn: ConnId, payload: &Payload) -> Result<Sent, Error> {
+        let slot = self.living(conn)?;
+        self.send_prepared(slot, &payload.0)
+    }
+
+    pub(crate) fn send_prepared(&mut self, slot: u32, prepared: &Prepared) -> Result<Sent, Error> {
+        self.queue(slot, |core, io| core.send_prepared(prepared, io))
+    }
+
+    /// Queues a message, if there is room.
+    fn queue(
+        &mut self,
+        slot: u32,
+        call: impl FnOnce(&mut Connection, &mut Io<'_>) -> Result<(), Misuse>,
+    ) -> Result<Sent, Error> {
+        let conn = self.conns.get(slot).ok_or(Error::Stale)?;
+        if conn.is_over() {
+            return Err(Error::State("the connection is closed".to_owned()));
+        }
+        let limits = &self.endpoint_of(slot).ok_or(Error::Stale)?.limits;
+        let (high, max) = (limits.high_water, limits.max_backlog);
+        // The bound is the limit and one message: an echo of any legal message works.
+        if self.queued(slot) >= max {
+            return Err(Error::Full);
+        }
+        self.io(slot, call).ok_or(Error::Stale)??;
+        match self.conns.get_mut(slot).and_then(|conn| conn.outbox.as_mut()) {
+            Some(outbox) => outbox.end_message(),
+            None if self.current == Some(slot) => self.tx.end_message(),
+            // The kernel has taken it already.
+            None => {}
+        }
+        // What the kernel takes does not count; what lies in the receive buffer only its reader can write.
+        if self.queued(slot) > high && !self.tx.refers() {
+            self.flush(slot, &[]);
+        }
+        if self.queued(slot) <= high {
+            return Ok(Sent::Done);
+        }
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.owes_drain = true;
+            self.touch(slot);
+        }
+        Ok(Sent::Buffered)
+    }
+
+    /// Sends a ping of at most 125 bytes; the hook `pong` follows.
+    pub fn ping(&mut self, conn: ConnId, data: &[u8]) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        self.io(slot, |core, io| core.ping(data, io)).ok_or(Error::Stale)?.map_err(Error::from)
+    }
+
+    /// Starts the closing handshake. Code 0 sends none; a reason has at most 123 bytes. A client that is still
+    /// connecting gives up.
+    pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        let core = self.conns.get(slot).map(|conn| (conn.core.state(), conn.core.is_client()));
+        if let Some((State::Connecting, true)) = core {
+            self.end(slot, End::Done);
+            return Ok(());
+        }
+        self.io(slot, |core, io| core.close(code, reason, io)).ok_or(Error::Stale)??;
+        let now = self.clock();
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.mark = now;
+            // The peer's Close frame has to be read, whatever was paused.
+            conn.paused = false;
+            self.read_later(slot);
+        }
+        self.arm(slot);
+        self.tell_host();
+        Ok(())
+    }
+
+    /// Drops the connection without a word.
+    pub fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        self.end(slot, End::Abort);
+        Ok(())
+    }
+
+    /// Reads no more: TCP slows the peer down. Messages that were read already wait, too.
+    pub fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.paused = true;
+        }
+        Ok(())
+    }
+
+    /// Reads on.
+    pub fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        let now = self.clock();
+        if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.paused) {
+            conn.paused = false;
+            if conn.core.state() == State::Open {
+                // The silence was ours.
+                (conn.mark, conn.pinged) = (now, false);
+            }
+            self.read_later(slot);
+            self.arm(slot);
+        }
+        Ok(())
+    }
+
+    /// How far a connection has come; one that is gone is closed.
+    pub fn state(&self, conn: ConnId) -> State {
+        self.find(conn).ok().and_then(|slot| self.conns.get(slot)).map_or(State::Closed, |conn| conn.state())
+    }
+
+    /// Bytes waiting to be sent, as encoded.
+    pub fn backlog(&self, conn: ConnId) -> usize {
+        self.find(conn).map_or(0, |slot| self.queued(slot))
+    }
+
+    /// Hangs a pointer of the host's on a connection; still there in the hook `close`.
+    pub fn set_data(&mut self, conn: ConnId, data: *mut c_void) -> Result<(), Error> {
+        let slot = self.find(conn)?;
+        self.conns.get_mut(slot).ok_or(Error::Stale)?.data = data;
+        Ok(())
+    }
+
+    /// The pointer that hangs on a connection; null if there is none.
+    pub fn data(&self, conn: ConnId) -> *mut c_void {
+        self.find(conn).ok().and_then(|slot| self.conns.get(slot)).map_or(null_mut(), |conn| conn.data)
+    }
+
+    /// The peer: `address:port`, or `unix:`.
+    pub fn peer(&self, conn: ConnId) -> Result<String, Error> {
+        let slot = self.find(conn)?;
+        let socket = &self.conns.get(slot).ok_or(Error::Stale)?.socket;
+        let address = socket.peer_addr().map_err(|error| Error::system("asking for the peer's address", &error))?;
+        Ok(address.as_socket().map_or_else(|| "unix:".to_owned(), |address| address.to_string()))
+    }
+
+    /// The subprotocol agreed on.
+    pub fn protocol(&self, conn: ConnId) -> Option<&str> {
+        self.conns.get(self.find(conn).ok()?)?.core.protocol()
+    }
+
+    /// The connection after `after`, the first one after nothing. Safe while connections come and go.
+    pub fn next(&self, after: Option<ConnId>) -> Option<ConnId> {
+        let mut slot = self.conns.next(after.map(|conn| crate::ids::slot_of(conn.0)));
+        while let Some(index) = slot {
+            if self.conns.get(index).is_some_and(|conn| conn.seen) {
+                return Some(ConnId(self.conns.id(index)));
+            }
+            slot = self.conns.next(Some(index));
+        }
+        None
+    }
+
+    // --- requests -----------------------------------------------------------------------------------------------
+
+    /// The request that waits for an answer.
+    pub fn request(&self, conn: ConnId) -> Option<&Request> {
+        self.conns.get(self.find(conn).ok()?)?.core.request()
+    }
+
+    /// Accepts an opening handshake. Without a `protocol` it is the first of the listener's that is offered.
+    pub fn accept(&mut self, conn: ConnId, protocol: Option<&str>, headers: &[(&str, &str)]) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        let chosen = match protocol {
+            Some(protocol) => Some(protocol.to_owned()),
+            None => self.common_protocol(slot),
+        };
+        self.io(slot, |core, io| core.accept(chosen.as_deref(), headers, io)).ok_or(Error::Stale)??;
+        self.answered(slot);
+        Ok(())
+    }
+
+    /// Answers a request whole. An opening handshake that is answered so is refused.
+    pub fn respond(&mut self, conn: ConnId, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let headers = with_date(headers, &date);
+        self.io(slot, |core, io| core.respond(status, &headers, body, io)).ok_or(Error::Stale)??;
+        self.answered(slot);
+        Ok(())
+    }
+
+    /// Begins an answer whose body comes in pieces.
+    pub fn respond_begin(&mut self, conn: ConnId, status: u16, headers: &[(&str, &str)]) -> Result<(), Error> {
+        self.respond_begin_with(conn, status, headers, None)
+    }
+
+    pub(crate) fn respond_begin_with(
+        &mut self,
+        conn: ConnId,
+        status: u16,
+        headers: &[(&str, &str)],
+        length: Option<usize>,
+    ) -> Result<(), Error> {
+        let slot = self.living(conn)?;
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let headers = with_date(headers, &date);
+        self.io(slot, |core, io| core.respond_begin(status, &headers, length, io)).ok_or(Error::Stale)??;
+        Ok(())
+    }
+
+    /// One piece of the body; an empty one is the end.
+    pub fn respond_piece(&mut self, conn: ConnId, data: &[u8]) -> Result<Sent, Error> {
+        let slot = self.living(conn)?;
+        if data.is_empty() {
+            // The end is never refused for want of room.
+            self.io(slot, |core, io| core.respond_piece(data, io)).ok_or(Error::Stale)??;
+            self.answered(slot);
+            return Ok(Sent::Done);
+        }
+        self.queue(slot, |core, io| core.respond_piece(data, io))
+    }
+
+    /// A request is answered: what waited behind it can be looked at, and what is new can be told.
+    fn answered(&mut self, slot: u32) {
+        let now = self.clock();
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.mark = now;
+            conn.served = true;
+        }
+        self.arm(slot);
+        self.touch(slot);
+        self.read_later(slot);
+    }
+
+    fn common_protocol(&self, slot: u32) -> Option<String> {
+        let request = self.conns.get(slot)?.core.request()?;
+        let spoken = &self.endpoint_of(slot)?.how.protocols;
+        spoken.iter().find(|protocol| offered(request).any(|offer| offer == *protocol)).cloned()
+    }
+}
+
+/// RFC 9110 6.6.1: a server with a clock says the time.
+fn with_date<'a>(headers: &[(&'a str, &'a str)], date: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut all = Vec::with_capacity(headers.len() + 1);
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("date")) {
+        all.push(("Date", date));
+    }
+    all.extend_from_slice(headers);
+    all
+}

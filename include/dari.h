@@ -1,0 +1,692 @@
+// dari.h - WebSocket servers and clients on one event loop.
+//
+// Generated from crates/dari-ffi by `make header`: edit there.
+//
+// Six rules hold for every function below, which says only what is its own.
+//
+//   Names     dari_<type>_<verb> works on a dari_<type>_t. Inputs come first,
+//             outputs last. Text that goes in ends with a NUL; text that comes
+//             out is a dari_str_t, which does not.
+//   Errors    A status below zero is an error: nothing has changed, and
+//             dari_last_error() says in words what was wrong. DARI_ERR_ARGUMENT,
+//             _STALE, _THREAD, _MEMORY and _PANIC may come from any function
+//             and are not listed at each. Getters have a neutral value instead.
+//   Handles   A pointer to a loop, a remote or a payload is yours, to be freed
+//             once. A connection, a listener, a timer, a watch is an id: it may
+//             go stale at any time, and using it then is DARI_ERR_STALE, never
+//             a crash.
+//   Memory    dari has copied what you passed in when the call returns. What a
+//             hook is handed is dari's, and gone when the hook returns.
+//   Hooks     Every connection whose id you have seen gets exactly one `close`,
+//             and nothing after it. Hooks run from dari_loop_run, _turn and
+//             _free alone, never inside another call; a hook may call anything
+//             but those three. It must not throw or longjmp.
+//   Threads   A loop belongs to the thread that made it; on others every call
+//             is DARI_ERR_THREAD. For those there is dari_remote_*.
+
+#ifndef DARI_H
+#define DARI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Of this header; dari_version() has the library's.
+#define DARI_VERSION_MAJOR 0
+#define DARI_VERSION_MINOR 1
+#define DARI_VERSION_PATCH 0
+
+#ifndef DARI_API
+#if defined(__GNUC__)
+#define DARI_API __attribute__((visibility("default")))
+#else
+#define DARI_API
+#endif
+#endif
+
+// How a call ended: DARI_OK, DARI_BUFFERED, or one of DARI_ERR_*.
+typedef int32_t dari_status_t;
+
+// Done.
+#define DARI_OK 0
+// Done, but the peer is slow: hold back until the hook `drain`.
+#define DARI_BUFFERED 1
+// An argument is NULL, out of range, not UTF-8, or has a wrong struct_size.
+#define DARI_ERR_ARGUMENT (-1)
+// The id names nothing on this loop, or nothing any more.
+#define DARI_ERR_STALE (-2)
+// Not now: not open yet, closing, answered already, or inside a hook.
+#define DARI_ERR_STATE (-3)
+// The loop belongs to another thread.
+#define DARI_ERR_THREAD (-4)
+// The queue is full; nothing was added to it.
+#define DARI_ERR_FULL (-5)
+// Longer than a control frame, a limit or your buffer has room for.
+#define DARI_ERR_TOO_BIG (-6)
+// No memory, or the loop has reached its max_memory.
+#define DARI_ERR_MEMORY (-7)
+// A certificate or a key will not do.
+#define DARI_ERR_TLS (-8)
+// The operating system refused; dari_last_errno has its errno.
+#define DARI_ERR_SYSTEM (-9)
+// This build of the library does not have it.
+#define DARI_ERR_UNSUPPORTED (-10)
+// A bug in dari. All that can be done with the loop now is to free it.
+#define DARI_ERR_PANIC (-11)
+
+// Whether a message is text or binary.
+typedef uint32_t dari_kind_t;
+
+// Text: UTF-8, which dari checks in both directions.
+#define DARI_TEXT 1u
+// Any bytes.
+#define DARI_BINARY 2u
+
+// As a size or a count: no limit. 0 is the default.
+#define DARI_UNLIMITED SIZE_MAX
+// As a number of milliseconds: never. 0 is the default.
+#define DARI_NEVER UINT32_MAX
+
+// Why a connection ended: one of DARI_CAUSE_*.
+typedef uint32_t dari_cause_t;
+
+// The peer closed it, with or without a code.
+#define DARI_CAUSE_PEER 1u
+// You closed it with dari_conn_close.
+#define DARI_CAUSE_LOCAL 2u
+// The loop was freed or shut down.
+#define DARI_CAUSE_SHUTDOWN 3u
+// You dropped it with dari_conn_abort.
+#define DARI_CAUSE_ABORT 4u
+// You took its descriptor away from dari.
+#define DARI_CAUSE_RELEASED 5u
+// The peer's stream ended without a Close frame.
+#define DARI_CAUSE_EOF 10u
+// The peer reset the connection.
+#define DARI_CAUSE_RESET 11u
+// Another error of the network: see `os_error`.
+#define DARI_CAUSE_SYSTEM 12u
+// The peer broke the protocol: `rule` says which rule, `offset` where.
+#define DARI_CAUSE_PROTOCOL 20u
+// The peer sent text that is not UTF-8.
+#define DARI_CAUSE_UTF8 21u
+// The peer's message was longer than max_message.
+#define DARI_CAUSE_TOO_BIG 22u
+// The peer hit another limit: see `limit` and `met`.
+#define DARI_CAUSE_LIMIT 23u
+// The loop's memory was used up, and this connection held the most.
+#define DARI_CAUSE_MEMORY 24u
+// The peer did not read what was sent to it.
+#define DARI_CAUSE_SLOW_PEER 25u
+// It had not opened within handshake_ms.
+#define DARI_CAUSE_HANDSHAKE_TIMEOUT 30u
+// The peer was silent, and did not answer a ping either.
+#define DARI_CAUSE_IDLE_TIMEOUT 31u
+// The peer did not answer our Close frame within close_ms.
+#define DARI_CAUSE_CLOSE_TIMEOUT 32u
+// The peer's name could not be resolved.
+#define DARI_CAUSE_DNS 40u
+// The peer could not be reached: see `os_error`.
+#define DARI_CAUSE_CONNECT 41u
+// The proxy did not let us through.
+#define DARI_CAUSE_PROXY 42u
+// The two sides did not agree on TLS: see `tls_alert`.
+#define DARI_CAUSE_TLS 43u
+// The handshake was refused: see `status`.
+#define DARI_CAUSE_REFUSED 44u
+
+// In dari_close_t, who ended it first: the peer.
+#define DARI_BY_PEER 1u
+// This side, be it you or dari.
+#define DARI_BY_US 2u
+// The network between.
+#define DARI_BY_NETWORK 3u
+
+// From dari_conn_state, with the numbers of a browser's readyState: the
+// handshake is not done, or an HTTP request is being answered.
+#define DARI_STATE_CONNECTING 0u
+// Messages may flow.
+#define DARI_STATE_OPEN 1u
+// A Close frame has gone one way.
+#define DARI_STATE_CLOSING 2u
+// It is over.
+#define DARI_STATE_CLOSED 3u
+
+// For dari_watch_new, a bit: there is something to read, or the end.
+#define DARI_WATCH_READ 1u
+// A bit: there is room to write.
+#define DARI_WATCH_WRITE 2u
+
+// An event loop, and everything that lives on it.
+typedef struct dari_loop_t dari_loop_t;
+
+// A hand on a loop, for other threads and signal handlers. It may outlive
+// the loop.
+typedef struct dari_remote_t dari_remote_t;
+
+// A message framed once, to be sent to many. Belongs to no loop.
+typedef struct dari_payload_t dari_payload_t;
+
+// Names one connection. Never used again for another; id 0 names none.
+typedef struct {
+    uint64_t id;
+} dari_conn_t;
+
+// Names one listening socket.
+typedef struct {
+    uint64_t id;
+} dari_listener_t;
+
+// Names one timer.
+typedef struct {
+    uint64_t id;
+} dari_timer_t;
+
+// Names one descriptor of yours that the loop watches.
+typedef struct {
+    uint64_t id;
+} dari_watch_t;
+
+// Text on loan. It has no NUL at its end: print it with "%.*s".
+typedef struct {
+    // NULL where there is no text, which is not the same as empty text.
+    const char *data;
+    // In bytes.
+    size_t len;
+} dari_str_t;
+
+// One header line of a request or a response.
+typedef struct {
+    // A token, in any case: "Content-Type".
+    const char *name;
+    // One line, without control characters.
+    const char *value;
+} dari_header_t;
+
+// One whole message, however many frames it came in.
+typedef struct {
+    // DARI_TEXT or DARI_BINARY.
+    dari_kind_t kind;
+    // 0.
+    uint32_t reserved;
+    // The payload: unmasked, UTF-8 if it is text, no NUL at its end.
+    const char *data;
+    // In bytes.
+    size_t len;
+} dari_message_t;
+
+// How a connection ended. Only ever on loan, and grows at its end.
+typedef struct {
+    // What happened: DARI_CAUSE_*.
+    dari_cause_t cause;
+    // Who ended it first: DARI_BY_*.
+    uint32_t by;
+    // What a browser would show: the peer's code, 1005 if its Close frame had
+    // none, 1006 if no Close frame came (RFC 6455 7.1.5).
+    uint16_t code;
+    // The code that this side sent, or 0.
+    uint16_t sent_code;
+    // 1 if Close frames went both ways and neither side failed the
+    // connection, else 0.
+    uint8_t was_clean;
+    // 1 if it had been open, else 0.
+    uint8_t opened;
+    // The HTTP status of a handshake that was refused, or 0.
+    uint16_t status;
+    // The peer's words for `code`.
+    dari_str_t reason;
+    // The whole story in one line, for the log.
+    dari_str_t text;
+    // The rule that the peer broke, with its RFC section; else NULL.
+    dari_str_t rule;
+    // Where in the peer's stream it broke it, in bytes.
+    uint64_t offset;
+    // The limit that struck, or 0.
+    uint64_t limit;
+    // The value that the limit met, or 0.
+    uint64_t met;
+    // Bytes that were queued and never sent.
+    uint64_t unsent_bytes;
+    // Messages that were queued and not wholly sent.
+    uint64_t unsent_messages;
+    // The system's errno, or 0.
+    int32_t os_error;
+    // The TLS alert, or 0.
+    int32_t tls_alert;
+} dari_close_t;
+
+// What dari calls when something happens: the same for both sides.
+//
+// Set struct_size; every other field may stay zero, and every hook may be
+// NULL. dari copies the struct, so it need not outlive the call.
+typedef struct {
+    // sizeof(dari_handler_t).
+    size_t struct_size;
+    // Handed to every hook. dari never looks behind it.
+    void *user;
+    // The handshake is done: messages may flow.
+    void (*open)(void *user, dari_loop_t *loop, dari_conn_t conn);
+    // A message came.
+    void (*message)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message);
+    // The queue is short again: go on after DARI_BUFFERED.
+    void (*drain)(void *user, dari_loop_t *loop, dari_conn_t conn);
+    // It failed. `close` follows at once, with the same story.
+    void (*error)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_close_t *why);
+    // It is over, whether or not it had opened: the last call for this id,
+    // and the place to free what dari_conn_data gives.
+    void (*close)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_close_t *why);
+    // A client asks for a WebSocket: answer now or later, with
+    // dari_conn_accept, or with dari_conn_respond to refuse. NULL accepts.
+    void (*upgrade)(void *user, dari_loop_t *loop, dari_conn_t conn);
+    // A client asks for something else, and its body is here: answer now or
+    // later, with dari_conn_respond. NULL answers 426.
+    void (*http)(void *user, dari_loop_t *loop, dari_conn_t conn);
+    // The peer answered a ping, with the ping's bytes.
+    void (*pong)(void *user, dari_loop_t *loop, dari_conn_t conn, const void *data, size_t len);
+} dari_handler_t;
+
+// What one peer may cost. A field that is 0 has its default.
+typedef struct {
+    // sizeof(dari_limits_t).
+    size_t struct_size;
+    // Longest message that is received, in bytes. Default 16 MiB. A longer
+    // one ends the connection with 1009.
+    size_t max_message;
+    // Bytes queued on a connection from which sends return DARI_BUFFERED and
+    // the peer is not read from. Default 256 KiB.
+    size_t high_water;
+    // Bytes queued at which `drain` is called and reading goes on. Default
+    // 64 KiB.
+    size_t low_water;
+    // Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
+    size_t max_backlog;
+    // Longest head of a request or an answer, in bytes. Default 16 KiB.
+    size_t max_head;
+    // Longest body of an HTTP request, in bytes. Default 1 MiB.
+    size_t max_body;
+    // From the first contact until it is open. Default 10 s.
+    uint32_t handshake_ms;
+    // Silence of the peer until it gets a ping, and as long again until it is
+    // given up. Default 30 s.
+    uint32_t idle_ms;
+    // From our Close frame until the end. Default 5 s.
+    uint32_t close_ms;
+    // How long a peer may take none of what is queued for it. Default 30 s.
+    uint32_t stall_ms;
+} dari_limits_t;
+
+// How to listen. A field that is 0 or NULL has its default.
+typedef struct {
+    // sizeof(dari_listen_t).
+    size_t struct_size;
+    // For every connection. NULL: the defaults.
+    const dari_limits_t *limits;
+    // Subprotocols that you speak, best first; a NULL ends the list.
+    const char *const *protocols;
+    // Origins of web pages that may connect, "https://example.org", or "*"
+    // for all; a NULL ends the list. NULL: pages of the same host alone.
+    // Programs that send no Origin may always connect.
+    const char *const *origins;
+    // A folder whose files are served to GET and HEAD; `http` is asked only
+    // for what is not in it. NULL: none.
+    const char *folder;
+} dari_listen_t;
+
+// How to connect. A field that is 0 or NULL has its default.
+typedef struct {
+    // sizeof(dari_connect_t).
+    size_t struct_size;
+    // NULL: the defaults.
+    const dari_limits_t *limits;
+    // Subprotocols to offer, best first; a NULL ends the list.
+    const char *const *protocols;
+    // More lines for the request, `header_count` of them.
+    const dari_header_t *headers;
+    // How many `headers` there are.
+    size_t header_count;
+    // The Origin to send. NULL: none.
+    const char *origin;
+} dari_connect_t;
+
+// What a loop may cost. A field that is 0 has its default.
+typedef struct {
+    // sizeof(dari_loop_config_t).
+    size_t struct_size;
+    // Bytes that all its connections may allocate together. Default 1 GiB.
+    size_t max_memory;
+} dari_loop_config_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// ----------------------------------------------------------------------------
+// Library: its version, and words for what went wrong.
+// ----------------------------------------------------------------------------
+
+// The version of the library that is running: "0.1.0".
+//
+// DARI_VERSION_MAJOR and its kin say which header you were compiled with.
+DARI_API const char *dari_version(void);
+
+// A status in a few words, for any number: never NULL, never to be freed.
+DARI_API const char *dari_status_text(dari_status_t status);
+
+// A cause in a few words, for any number: never NULL, never to be freed.
+DARI_API const char *dari_cause_text(dari_cause_t cause);
+
+// Why the call that failed last on this thread failed, in one line.
+//
+// Only a call that returns a status below zero changes it. It names the
+// function, the argument and what was wrong; never NULL, but empty before
+// the first error. Valid until the next error on this thread.
+DARI_API const char *dari_last_error(void);
+
+// The errno behind dari_last_error, or 0 if the system had no part in it.
+DARI_API int32_t dari_last_errno(void);
+
+// ----------------------------------------------------------------------------
+// Loops: run one, or embed it in a program that has a loop of its own.
+// ----------------------------------------------------------------------------
+
+// Makes a loop, which belongs to the calling thread.
+//
+// `config` may be NULL. `*out` is NULL if it fails: DARI_ERR_SYSTEM if there
+// are no descriptors left. Free it with dari_loop_free.
+DARI_API dari_status_t dari_loop_new(const dari_loop_config_t *config, dari_loop_t **out);
+
+// Ends everything on the loop, calling every `close`, and frees it.
+//
+// Every peer is told 1001. Pending remote calls get their `dropped`. NULL is
+// fine. Not inside a hook: DARI_ERR_STATE, and the loop lives on. After
+// DARI_ERR_PANIC it frees without calling hooks.
+DARI_API dari_status_t dari_loop_free(dari_loop_t *loop);
+
+// Runs the loop until dari_loop_stop or dari_remote_stop.
+//
+// It returns DARI_OK then, with all connections still there: run it again,
+// or free it. Not inside a hook: DARI_ERR_STATE. DARI_ERR_SYSTEM if the
+// system cannot wait for events.
+DARI_API dari_status_t dari_loop_run(dari_loop_t *loop);
+
+// Makes dari_loop_run return after the turn that it is in.
+DARI_API dari_status_t dari_loop_stop(dari_loop_t *loop);
+
+// Gives the one descriptor to put into a poll, epoll or select of yours.
+//
+// When it is readable, call dari_loop_turn(loop, 0). It is readable for due
+// timers too, and for work that a turn has left over, so you need no timeout.
+// It stays dari's: do not read or close it. Below zero is a DARI_ERR_*.
+DARI_API int32_t dari_loop_fd(dari_loop_t *loop);
+
+// Waits for something to do, for at most `timeout_ms`, and does it.
+//
+// 0 does not wait; DARI_NEVER waits for as long as it takes. Everything that
+// hooks have sent is on its way when it returns. Not inside a hook:
+// DARI_ERR_STATE.
+DARI_API dari_status_t dari_loop_turn(dari_loop_t *loop, uint32_t timeout_ms);
+
+// Milliseconds until the loop has something to do without any event.
+//
+// DARI_NEVER if there is nothing, and for a loop that is NULL or another
+// thread's. Only for a poll that does not use dari_loop_fd alone.
+DARI_API uint32_t dari_loop_timeout(const dari_loop_t *loop);
+
+// ----------------------------------------------------------------------------
+// Remotes: the one door to a loop for other threads and for signal handlers.
+// ----------------------------------------------------------------------------
+
+// Makes a remote for a loop, on the loop's thread.
+//
+// From then on any thread may use it at any time, even after the loop is
+// gone. `*out` is NULL if it fails. Free it with dari_remote_free.
+DARI_API dari_status_t dari_remote_new(dari_loop_t *loop, dari_remote_t **out);
+
+// Stops dari_loop_run from any thread, and from a signal handler.
+//
+// Async-signal-safe: it allocates nothing, locks nothing and keeps errno. For
+// the same reason it leaves dari_last_error as it was. A loop that is gone
+// is fine.
+DARI_API dari_status_t dari_remote_stop(const dari_remote_t *remote);
+
+// Runs `call` on the loop's thread, as if it were a hook.
+//
+// If the loop is freed before that, `dropped` is called in its place, so that
+// one of the two always gets `user` to free. Either function may be NULL.
+// Calls of one thread run in their order. DARI_ERR_FULL if too many are
+// waiting. After an error neither function is called.
+DARI_API dari_status_t dari_remote_call(const dari_remote_t *remote,
+                                        void (*call)(void *user, dari_loop_t *loop),
+                                        void (*dropped)(void *user), void *user);
+
+// Frees a remote, from any thread. What it has asked for still happens.
+//
+// NULL is fine.
+DARI_API void dari_remote_free(dari_remote_t *remote);
+
+// ----------------------------------------------------------------------------
+// Servers and clients: where connections come from.
+// ----------------------------------------------------------------------------
+
+// Listens, and serves WebSockets and HTTP on one port.
+//
+// `address` is "127.0.0.1:9001", "[::1]:9001" ("[::]:0" has the system pick a
+// port), "unix:/path" or, on Linux, "unix:@name". `how` and `out` may be NULL.
+// DARI_ERR_SYSTEM if the address is taken or may not be used.
+DARI_API dari_status_t dari_loop_listen(dari_loop_t *loop, const char *address,
+                                        const dari_listen_t *how, const dari_handler_t *handler,
+                                        dari_listener_t *out);
+
+// The port that a listener has; 0 if it has none, or is gone.
+DARI_API uint16_t dari_listener_port(const dari_loop_t *loop, dari_listener_t listener);
+
+// Accepts no more connections. Those that are there stay.
+DARI_API dari_status_t dari_listener_close(dari_loop_t *loop, dari_listener_t listener);
+
+// Connects to "ws://host:port/path": `open` and `close` follow, or `close`.
+//
+// The host is an address or "localhost". The id is good at once, though
+// nothing can be sent before `open`. `how` and `out` may be NULL.
+// DARI_ERR_UNSUPPORTED for wss:// and for other names.
+DARI_API dari_status_t dari_loop_connect(dari_loop_t *loop, const char *url,
+                                         const dari_connect_t *how, const dari_handler_t *handler,
+                                         dari_conn_t *out);
+
+// ----------------------------------------------------------------------------
+// Connections: both sides of one are the same here.
+// ----------------------------------------------------------------------------
+
+// Sends one message: now, from any hook or between turns.
+//
+// `data` may be NULL if `len` is 0. DARI_BUFFERED: taken, but the peer is
+// slow, so hold back until `drain`. DARI_ERR_FULL: not taken, max_backlog is
+// reached. DARI_ERR_STATE: not open. DARI_ERR_ARGUMENT: text, but not UTF-8.
+DARI_API dari_status_t dari_conn_send(dari_loop_t *loop, dari_conn_t conn, dari_kind_t kind,
+                                      const void *data, size_t len);
+
+// Starts the closing handshake (RFC 6455 7.1.2). `close` follows.
+//
+// `code` is 1000 to 1003, 1007 to 1014, or 3000 to 4999; 0 sends none, and
+// then no reason. `reason` may be NULL; DARI_ERR_TOO_BIG above 123 bytes.
+// What is queued is sent first; no more messages are delivered.
+// DARI_ERR_STATE: not open, or closing already.
+DARI_API dari_status_t dari_conn_close(dari_loop_t *loop, dari_conn_t conn, uint16_t code,
+                                       const char *reason);
+
+// Drops the connection without a word, in whatever state. `close` follows.
+DARI_API dari_status_t dari_conn_abort(dari_loop_t *loop, dari_conn_t conn);
+
+// Sends a ping of at most 125 bytes (RFC 6455 5.5.2). `pong` follows.
+//
+// You need none to keep a connection alive: see idle_ms. DARI_ERR_TOO_BIG:
+// more than 125 bytes. DARI_ERR_STATE: not open.
+DARI_API dari_status_t dari_conn_ping(dari_loop_t *loop, dari_conn_t conn, const void *data,
+                                      size_t len);
+
+// Reads no more from the peer, and delivers no more, until dari_conn_resume.
+//
+// TCP slows the peer down meanwhile. Silence is not held against it.
+DARI_API dari_status_t dari_conn_pause(dari_loop_t *loop, dari_conn_t conn);
+
+// Reads on after dari_conn_pause. What has waited is delivered first.
+DARI_API dari_status_t dari_conn_resume(dari_loop_t *loop, dari_conn_t conn);
+
+// DARI_STATE_*, as in a browser's readyState; CLOSED for a stale id.
+DARI_API uint32_t dari_conn_state(const dari_loop_t *loop, dari_conn_t conn);
+
+// Bytes that wait to be sent, as framed; 0 for a stale id.
+DARI_API size_t dari_conn_backlog(const dari_loop_t *loop, dari_conn_t conn);
+
+// Hangs a pointer of yours on the connection. It is still there in `close`.
+//
+// dari never looks behind it.
+DARI_API dari_status_t dari_conn_set_data(dari_loop_t *loop, dari_conn_t conn, void *data);
+
+// The pointer that dari_conn_set_data left; NULL before, and for a stale id.
+DARI_API void *dari_conn_data(const dari_loop_t *loop, dari_conn_t conn);
+
+// Writes the peer's "address:port", and a NUL, into `buf` of `size` bytes.
+//
+// Its length without the NUL goes to `len`, which may be NULL. If there is no
+// room: DARI_ERR_TOO_BIG, with the length still in `len`; so NULL and 0 for
+// `buf` and `size` ask for the length.
+DARI_API dari_status_t dari_conn_peer(const dari_loop_t *loop, dari_conn_t conn, char *buf,
+                                      size_t size, size_t *len);
+
+// The subprotocol that both sides agreed on; NULL data if there is none.
+//
+// On loan until the next call. None for a stale id either.
+DARI_API dari_str_t dari_conn_protocol(const dari_loop_t *loop, dari_conn_t conn);
+
+// Walks over the connections of a loop: the one after `conn`.
+//
+// Start with id 0; id 0 comes after the last. Connections may come and go on
+// the way. Those that are not open yet, or no more, are among them.
+DARI_API dari_conn_t dari_loop_next(const dari_loop_t *loop, dari_conn_t conn);
+
+// ----------------------------------------------------------------------------
+// Requests: there from `upgrade` or `http` until you have answered.
+// ----------------------------------------------------------------------------
+
+// The request's method: "GET". NULL data if there is no request.
+//
+// On loan until it is answered, like all that follows.
+DARI_API dari_str_t dari_request_method(const dari_loop_t *loop, dari_conn_t conn);
+
+// The path and query that were asked for, as they were sent: "/chat?room=1".
+DARI_API dari_str_t dari_request_target(const dari_loop_t *loop, dari_conn_t conn);
+
+// The body of an `http` request, whole; empty for an `upgrade`.
+DARI_API dari_str_t dari_request_body(const dari_loop_t *loop, dari_conn_t conn);
+
+// The value of the `nth` header line, from 0, of that name in any case.
+//
+// NULL data if there are not so many.
+DARI_API dari_str_t dari_request_header(const dari_loop_t *loop, dari_conn_t conn, const char *name,
+                                        size_t nth);
+
+// Accepts an upgrade with 101. `open` follows.
+//
+// `protocol` is the subprotocol to agree on; NULL takes the first of the
+// listener's that the client offered, if any. `count` more `headers` go with
+// the answer; they may be NULL if it is 0. DARI_ERR_STATE: not an upgrade, or
+// answered already. DARI_ERR_ARGUMENT: the client did not offer `protocol`,
+// or a header has a line end in it.
+DARI_API dari_status_t dari_conn_accept(dari_loop_t *loop, dari_conn_t conn, const char *protocol,
+                                        const dari_header_t *headers, size_t count);
+
+// Answers a request whole: this refuses an upgrade.
+//
+// dari adds Date, Content-Length and Connection, and leaves out the body for
+// HEAD. `count` more `headers` go with it. `status` is 200 to 599.
+// DARI_ERR_STATE: answered already. DARI_ERR_ARGUMENT: a header has a line
+// end in it, or is one that dari writes.
+DARI_API dari_status_t dari_conn_respond(dari_loop_t *loop, dari_conn_t conn, uint16_t status,
+                                         const dari_header_t *headers, size_t count,
+                                         const void *body, size_t len);
+
+// Begins an answer that comes in pieces, of whatever length (chunked).
+//
+// Errors as for dari_conn_respond.
+DARI_API dari_status_t dari_conn_respond_begin(dari_loop_t *loop, dari_conn_t conn, uint16_t status,
+                                               const dari_header_t *headers, size_t count);
+
+// Sends the next piece of an answer; a piece of no bytes ends it.
+//
+// DARI_BUFFERED and DARI_ERR_FULL as for dari_conn_send. DARI_ERR_STATE: not
+// begun, or ended.
+DARI_API dari_status_t dari_conn_respond_piece(dari_loop_t *loop, dari_conn_t conn,
+                                               const void *data, size_t len);
+
+// ----------------------------------------------------------------------------
+// Topics, and messages for many: framed once, whoever gets them.
+// ----------------------------------------------------------------------------
+
+// Gives a connection everything that is published to `topic`.
+//
+// A topic is there while it has subscribers. Subscribing twice is once. The
+// end of the connection unsubscribes. DARI_ERR_STATE: not open.
+DARI_API dari_status_t dari_conn_subscribe(dari_loop_t *loop, dari_conn_t conn, const char *topic);
+
+// Ends a subscription. One that was not there is fine.
+DARI_API dari_status_t dari_conn_unsubscribe(dari_loop_t *loop, dari_conn_t conn,
+                                             const char *topic);
+
+// How many connections have subscribed to `topic`; 0 if it is NULL.
+DARI_API size_t dari_loop_subscribers(const dari_loop_t *loop, const char *topic);
+
+// Sends a message to every subscriber of `topic` but `except`.
+//
+// Id 0 excepts nobody. A subscriber whose queue is full is passed over; no
+// subscribers at all is fine. DARI_ERR_ARGUMENT: text, but not UTF-8.
+DARI_API dari_status_t dari_loop_publish(dari_loop_t *loop, const char *topic, dari_conn_t except,
+                                         dari_kind_t kind, const void *data, size_t len);
+
+// Frames a message once, to be sent to a list of your own.
+//
+// On any thread. `*out` is NULL if it fails. Free it with dari_payload_free,
+// at any time: what is queued stays queued.
+DARI_API dari_status_t dari_payload_new(dari_kind_t kind, const void *data, size_t len,
+                                        dari_payload_t **out);
+
+// Sends a payload as dari_conn_send sends a message.
+DARI_API dari_status_t dari_conn_send_payload(dari_loop_t *loop, dari_conn_t conn,
+                                              const dari_payload_t *payload);
+
+// Frees a payload, on any thread. NULL is fine.
+DARI_API void dari_payload_free(dari_payload_t *payload);
+
+// ----------------------------------------------------------------------------
+// Timers, and descriptors of yours that the loop watches along with its own.
+// ----------------------------------------------------------------------------
+
+// Calls `fire` after `delay_ms`, and then every `repeat_ms`.
+//
+// A `repeat_ms` of 0 is once, after which the id is stale; a `delay_ms` of 0
+// is the next turn. `out` may be NULL.
+DARI_API dari_status_t dari_timer_new(dari_loop_t *loop, uint32_t delay_ms, uint32_t repeat_ms,
+                                      void (*fire)(void *user, dari_loop_t *loop,
+                                                   dari_timer_t timer),
+                                      void *user, dari_timer_t *out);
+
+// Ends a timer, even in its own `fire`, which is not called again.
+DARI_API dari_status_t dari_timer_cancel(dari_loop_t *loop, dari_timer_t timer);
+
+// Calls `ready` whenever `fd` is ready for `events`.
+//
+// `events` is DARI_WATCH_READ, DARI_WATCH_WRITE or both; `ready` gets those
+// that are so, again in each turn for as long as they are. The descriptor
+// stays yours: cancel the watch before you close it. `out` may be NULL.
+// DARI_ERR_SYSTEM: the system cannot watch such a descriptor (a file).
+DARI_API dari_status_t dari_watch_new(dari_loop_t *loop, int32_t fd, uint32_t events,
+                                      void (*ready)(void *user, dari_loop_t *loop,
+                                                    dari_watch_t watch, uint32_t events),
+                                      void *user, dari_watch_t *out);
+
+// Ends a watch, even in its own `ready`, which is not called again.
+DARI_API dari_status_t dari_watch_cancel(dari_loop_t *loop, dari_watch_t watch);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* DARI_H */

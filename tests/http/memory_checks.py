@@ -1,0 +1,190 @@
+"""What a hostile peer can make the server hold: bounded by what is said in docs, measured from outside.
+
+Each check has a server of its own, warmed up by ordinary use, so that its growth is the attack's alone.
+"""
+import select
+import time
+
+from testee import Failure, Testee, resident
+from wire import BINARY, PING, PONG, TEXT, Wire, close_frame, frame, opened, request
+
+KIB, MIB = 1 << 10, 1 << 20
+MAX_MESSAGE = 16 * MIB
+FLOOD = 100_000
+
+
+def checks(new_echo):
+    for name, limit, attack in [
+        ("200 declared, unsent messages of 16 MiB", 5 * MIB, declared),
+        ("a fragmented message of 400,000 bytes in as many fragments (4 bytes each)", 4 * 400_000, tiny_fragments),
+        ("100,000 pings whose pongs nobody reads", MIB, ping_flood),
+        ("20 readers that read nothing, each sent 64 MiB to echo", 20 * (256 + 64 + 64) * KIB + MIB, slow_readers),
+        ("1,000 messages of 1 MiB, 2 s after the last", MIB + 300_000, after_large),
+        ("10,000 connections opened and closed", MIB, churn),
+    ]:
+        yield f"{name}: less than {limit / MIB:.2f} MiB", lambda a=attack, l=limit: grows_less(new_echo, a, l)
+    yield "out of descriptors: the server waits, and serves again", lambda: out_of_descriptors(new_echo)
+
+
+def grows_less(new_echo, attack, limit):
+    with new_echo() as echo:
+        warm_up(echo)
+        before = echo.resident()
+        grown = attack(echo) - before
+        print(f"      grew by {grown / KIB:,.0f} KiB")
+        if not echo.alive():
+            raise Failure("the server ended")
+        if grown >= limit:
+            raise Failure(f"grew by {grown:,} bytes instead of less than {limit:,}")
+        with opened(echo) as wire:
+            wire.send(frame(TEXT, b"still served"))
+            if wire.read_frame() != (True, TEXT, b"still served"):
+                raise Failure("no echo afterwards")
+
+
+def warm_up(echo):
+    """Ordinary use, so that pools and tables are there."""
+    wires = [opened(echo) for _ in range(300)]
+    for wire in wires:
+        wire.send(frame(BINARY, b"x" * 1000) + frame(PING, b"p"))
+    for wire in wires:
+        wire.read_frame()
+        wire.read_frame()
+        wire.socket.close()
+    with opened(echo) as wire:
+        for _ in range(4):
+            wire.send(frame(BINARY, b"x" * 65536))
+            wire.read_frame()
+
+
+def settled(echo, wire=None):
+    """Resident bytes once the server has worked off what it got: it answers another peer again."""
+    with opened(echo) as other:
+        other.send(frame(PING, b"fence"))
+        other.read_frame(30)
+    return echo.resident()
+
+
+def declared(echo):
+    wires = [opened(echo) for _ in range(200)]
+    for wire in wires:
+        wire.send(frame(BINARY, b"begun", length=(64, MAX_MESSAGE)))
+    grown = settled(echo)
+    for wire in wires:
+        wire.socket.close()
+    return grown
+
+
+def tiny_fragments(echo):
+    with opened(echo) as wire:
+        wire.send(frame(BINARY, b"x", fin=False) + frame(0, b"x", fin=False) * 399_999, 60)
+        wire.send(frame(PING, b"all"))
+        wire.read_frame(60)
+        return echo.resident()
+
+
+def ping_flood(echo):
+    """Without a reader the sockets fill up; the server may then read on or not, but must not hold pongs."""
+    with Wire(echo.port, receive_buffer=4096) as wire:
+        wire.send(request(echo.port))
+        wire.read_response()
+        data = memoryview(b"".join(frame(PING, b"%0125d" % number) for number in range(FLOOD)))
+        wire.socket.setblocking(False)
+        peak, at, stalled = 0, 0, time.monotonic()
+        while at < len(data) and time.monotonic() - stalled < 2:
+            if wire.ready(select.POLLOUT, 0.2):
+                at += wire.socket.send(data[at:at + 65536])
+                stalled = time.monotonic()
+            peak = max(peak, resident(echo.pid))
+        peak = max(peak, settled(echo))
+        sent = at // len(frame(PING, b"x" * 125))
+        last, pongs = None, 0
+        if at == len(data):  # everything was taken: the latest ping has to be answered in the end
+            while last != b"%0125d" % (FLOOD - 1):
+                _, opcode, last = wire.read_frame()
+                pongs += 1
+                if opcode != PONG:
+                    raise Failure(f"opcode {opcode}")
+        print(f"      {sent:,} pings were taken, {pongs:,} pongs kept")
+        return peak
+
+
+def slow_readers(echo):
+    data = memoryview(frame(BINARY, b"x" * 65536) * 1024)
+    wires = []
+    for _ in range(20):
+        wires.append(wire := Wire(echo.port, receive_buffer=4096))
+        wire.send(request(echo.port))
+        wire.read_response()
+        wire.socket.setblocking(False)
+        wire.at = 0
+    stalled = time.monotonic()
+    while time.monotonic() - stalled < 1.5:
+        for wire in wires:
+            if wire.at < len(data) and wire.ready(select.POLLOUT, 0.005):
+                wire.at += wire.socket.send(data[wire.at:wire.at + 65536])
+                stalled = time.monotonic()
+    grown = settled(echo)
+    for wire in wires:
+        wire.socket.close()
+    return grown
+
+
+def after_large(echo):
+    wires = [opened(echo) for _ in range(1000)]
+    message = frame(BINARY, b"x" * MIB)
+    for wire in wires:
+        sent = 0
+        while sent < len(message):  # reads what comes back, or both would wait
+            ready = wire.ready(select.POLLIN | select.POLLOUT, 10)
+            if ready & select.POLLOUT:
+                wire.socket.setblocking(False)
+                sent += wire.socket.send(message[sent:sent + 65536])
+            if ready & select.POLLIN:
+                wire.fill()
+        got = 0
+        while got < MIB:
+            got += len(wire.read_frame(10)[2])
+    time.sleep(2)  # the promise is about 2 s later
+    grown = settled(echo)
+    for wire in wires:
+        wire.socket.close()
+    return grown
+
+
+def churn(echo):
+    for _ in range(100):
+        wires = [opened(echo) for _ in range(100)]
+        for number, wire in enumerate(wires):
+            if number % 2:
+                wire.send(close_frame(1000))
+                wire.read_close()
+            wire.socket.close()
+    return settled(echo)
+
+
+def out_of_descriptors(new_echo):
+    """RLIMIT_NOFILE 128: those who do not fit are told or ended, CPU stays still, the rest go on."""
+    with new_echo(descriptors=128) as echo:
+        warm = [opened(echo) for _ in range(40)]
+        crowd = [Wire(echo.port) for _ in range(150)]
+        before, began = echo.cpu(), time.monotonic()
+        time.sleep(3)  # the time in which CPU is measured
+        share = (echo.cpu() - before) / (time.monotonic() - began)
+        print(f"      {share:.1%} CPU while out of descriptors")
+        for wire in warm:
+            wire.send(frame(TEXT, b"still"))
+            if wire.read_frame() != (True, TEXT, b"still"):
+                raise Failure("an open connection got no echo")
+        for wire in crowd + warm:
+            wire.socket.close()
+        if share > 0.02:
+            raise Failure(f"{share:.1%} CPU instead of 2 %")
+        end = time.monotonic() + 3
+        while True:  # polled: the server may notice the free descriptors a moment later
+            try:
+                opened(echo).socket.close()
+                return
+            except (Failure, OSError):
+                if time.monotonic() > end:
+                    raise
