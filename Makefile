@@ -66,15 +66,15 @@ $(OUT)/chat: $(wildcard examples-c/chat/*.c examples-c/chat/*.h) include/dari.h 
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -Iinclude examples-c/chat/*.c $(LIB) $$(cat $(NATIVE)) $(LDFLAGS) -o $@
 
 $(OUT)/%: %.c $(LIB) | $(OUT)
-	$(CC) -std=c99 $(WARN) $(CFLAGS) -Iinclude -MMD -MP -MF $@.d $< $(LIB) $$(cat $(NATIVE)) $(LDFLAGS) -o $@
+	$(CC) -std=c99 $(WARN) $(CFLAGS) -Iinclude -MMD -MP -MF $(OUT)/.d/$(@F).d $< $(LIB) $$(cat $(NATIVE)) $(LDFLAGS) -o $@
 
 $(OUT)/%_cpp: %.cpp $(LIB) | $(OUT)
-	$(CXX) -std=c++17 $(WARN) $(CXXFLAGS) -Iinclude -MMD -MP -MF $@.d $< $(LIB) $$(cat $(NATIVE)) $(LDFLAGS) -o $@
+	$(CXX) -std=c++17 $(WARN) $(CXXFLAGS) -Iinclude -MMD -MP -MF $(OUT)/.d/$(@F).d $< $(LIB) $$(cat $(NATIVE)) $(LDFLAGS) -o $@
 
 $(OUT):
-	mkdir -p $@
+	mkdir -p $@/.d
 
--include $(wildcard $(OUT)/*.d)
+-include $(wildcard $(OUT)/.d/*.d)
 
 run: need $(OUT)/chat
 	exec $(OUT)/chat $(ADDRESS)

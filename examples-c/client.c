@@ -4,8 +4,8 @@
 //
 // What the server says goes to stdout, how the connection fares to stderr. The
 // end of the input (Ctrl-D) closes with 1000, Ctrl-C with 1001. Exit status: 0
-// after a clean close, 1 otherwise. What comes from outside is never written
-// raw to the terminal.
+// after a clean close, 1 otherwise. What comes from outside never reaches the
+// terminal raw.
 #define _POSIX_C_SOURCE 200809L
 #include <ctype.h>
 #include <dari.h>
@@ -21,6 +21,7 @@ struct client {
     dari_timer_t poller; // In its place where stdin is a file.
     int reading;
     int ended; // No more input.
+    int closed;
     int clean;
     size_t len;
     char line[65536];
@@ -103,7 +104,14 @@ static void pump(struct client *client, dari_loop_t *loop) {
 
     if (status == DARI_BUFFERED || client->ended) stop_reading(client, loop);
     else start_reading(client, loop);
-    if (client->ended && client->len == 0) dari_conn_close(loop, client->conn, 1000, "end of input");
+    // Answers may be on their way. The answer to a ping comes behind them all.
+    if (client->ended && client->len == 0) dari_conn_ping(loop, client->conn, NULL, 0);
+}
+
+static void on_pong(void *user, dari_loop_t *loop, dari_conn_t conn, const void *data, size_t len) {
+    const struct client *client = user;
+    (void)data, (void)len;
+    if (client->ended && client->len == 0) dari_conn_close(loop, conn, 1000, "end of input");
 }
 
 // Only now is there somebody to send to: until here stdin waits unread.
@@ -134,6 +142,7 @@ static void on_close(void *user, dari_loop_t *loop, dari_conn_t conn, const dari
     fprintf(stderr, "\" (%s): ", why->was_clean ? "clean" : "not clean");
     print(stderr, why->text.data, why->text.len);
     putc('\n', stderr);
+    client->closed = 1;
     client->clean = why->was_clean;
     stop_reading(client, loop);
     dari_loop_stop(loop);
@@ -143,7 +152,8 @@ int main(int argc, char **argv) {
     static struct client client;
     const char *url = argc > 1 ? argv[1] : "ws://127.0.0.1:9001/";
     dari_handler_t handler = {.struct_size = sizeof handler, .user = &client, .open = on_open,
-                              .message = on_message, .drain = on_drain, .close = on_close};
+                              .message = on_message, .drain = on_drain, .close = on_close,
+                              .pong = on_pong};
     dari_loop_t *loop;
 
     if (dari_loop_new(NULL, &loop) < 0 || dari_remote_new(loop, &remote) < 0 ||
@@ -154,6 +164,8 @@ int main(int argc, char **argv) {
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     dari_loop_run(loop);
+    // After Ctrl-C: says so, and waits for the answer. A second one does not.
+    if (!client.closed && dari_conn_close(loop, client.conn, 1001, "interrupted") >= 0) dari_loop_run(loop);
     dari_loop_free(loop);
     dari_remote_free(remote);
     return client.clean ? 0 : 1;

@@ -57,9 +57,11 @@ enum { OPTIONS = sizeof TABLE / sizeof *TABLE };
 
 static int usage(const char *wrong, const char *what) {
     fprintf(stderr, "echo_server: %s%s%s\nusage: echo_server ADDRESS [OPTION...]\n", wrong, *what != '\0' ? " " : "", what);
-    for (size_t i = 0; i < OPTIONS; i++)
-        fprintf(stderr, "  %s%s%-*s %s\n", TABLE[i].name, TABLE[i].argument != NULL ? " " : "",
-                20 - (int)strlen(TABLE[i].name), TABLE[i].argument != NULL ? TABLE[i].argument : "", TABLE[i].help);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", TABLE[i].name, TABLE[i].argument != NULL ? TABLE[i].argument : "");
+        fprintf(stderr, "  %-20s %s\n", left, TABLE[i].help);
+    }
     return 2;
 }
 

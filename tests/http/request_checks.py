@@ -17,6 +17,9 @@ def checks(echo):
                                  *bodies(port, plain)]:
         yield f"{name} is refused with {' or '.join(map(str, statuses))}", lambda h=head, s=statuses: refused(port, h, s)
 
+    for name, changes in hostile_lists():
+        yield f"{name} is answered in a moment", lambda c=changes: answered_soon(echo, request(port, *c))
+    yield "a head of 15 KiB byte by byte costs little CPU", lambda: little_by_little(echo, plain)
     yield "a missing Host is told in the body", lambda: tells_of_host(port)
     yield "a wrong version is told the right one", lambda: tells_version(port)
     yield "a handshake byte by byte opens", lambda: in_pieces(port, plain)
@@ -78,7 +81,7 @@ def bad_syntax(port, plain):
     yield "a target without a slash", bad, request(port, target="index.html")
     yield "a target with a fragment", bad, request(port, target="/#here")
     yield "an asterisk as target of GET", bad, request(port, target="*")
-    yield "a lower-case version", bad, plain.replace(b"HTTP/1.1", b"http/1.1")
+    yield "a lower-case version", [400, 505], plain.replace(b"HTTP/1.1", b"http/1.1")
     yield "a version of another major number", [400, 505], plain.replace(b"HTTP/1.1", b"HTTP/2.0")
     yield "a method in lower case", [400, 405, 501], request(port, method="get")
     yield "a method with a forbidden character", bad, request(port, method="G@T")
@@ -112,8 +115,9 @@ def bad_handshakes(port, plain):
         yield f"version {version!r}", [400, 426], request(port, ("Sec-WebSocket-Version", version))
     yield "an upgrade by POST", [400, 405], request(port, method="POST")
     yield "an upgrade by HTTP/1.0", [400, 426, 505], request(port, version="HTTP/1.0")
-    yield "an Upgrade to something else", [400, 426], request(port, ("Upgrade", "h2c"))
-    yield "an Upgrade that only begins like it", [400, 426], request(port, ("Upgrade", "websockets"))
+    last = ("Connection", "Upgrade, close")  # to this server these are plain requests: without it they are kept alive
+    yield "an Upgrade to something else", [400, 426], request(port, ("Upgrade", "h2c"), last)
+    yield "an Upgrade that only begins like it", [400, 426], request(port, ("Upgrade", "websockets"), last)
     yield "no Upgrade in Connection", [400, 426], request(port, ("Connection", "keep-alive"))
     yield "no Connection", [400, 426], request(port, ("Connection", None))
     yield "a plain GET without an upgrade", [426], request(port, ("Connection", "close"), ("Upgrade", None),
@@ -150,7 +154,7 @@ def bodies(port, plain):
     yield "chunks over the limit together", [413], chunked + (b"40000\r\n" + b"a" * 0x40000 + b"\r\n") * 5
     for coding in [b"xchunked", b"chunked, identity", b"gzip", b"chunked, chunked", b"\x0bchunked"]:
         yield f"Transfer-Encoding {coding!r}", [400, 501], post + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
-    yield "Transfer-Encoding in HTTP/1.0", bad, chunked.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n"
+    yield "Transfer-Encoding in HTTP/1.0", [400, 501], chunked.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n"
     for size in [b"g", b"", b"-1", b"0x1", b"1 ", b"fffffffffffffffff", b"8000000000000000", b"\n"]:
         yield f"chunk size {size!r}", [400, 413], chunked + size + b"\r\na\r\n0\r\n\r\n"
     yield "a chunk without CRLF behind it", bad, chunked + b"1\r\nab\r\n0\r\n\r\n"
@@ -159,6 +163,45 @@ def bodies(port, plain):
     yield "trailers without an end", [400, 413, 431], chunked + b"0\r\n" + b"X-A: a\r\n" * 100_000
     yield "an upgrade with a body", bad, with_line(plain, b"Content-Length: 5") + b"hello"
     yield "an upgrade with a chunked body", bad, with_line(plain, b"Transfer-Encoding: chunked") + b"0\r\n\r\n"
+
+
+def hostile_lists():
+    """What has cost other parsers quadratic or exponential time, or their process (RFC 6455 4.1, 9.1)."""
+    extensions, protocols = "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"
+    yield "a protocol list of blanks", [(protocols, "a" + " " * 15_000 + "b")]
+    yield "a protocol list of commas", [(protocols, "," * 15_000)]
+    yield "a protocol list of 5,000 names", [(protocols, ",".join(["ab"] * 5_000))]
+    yield "a protocol that is not ASCII", [(protocols, "h\xe9llo")]
+    yield "a protocol with forbidden characters", [(protocols, 'a"b(c)')]
+    yield "an unclosed quoted string of backslashes", [(extensions, 'x; y="' + "\\" * 15_000)]
+    yield "a quoted string of escapes", [(extensions, 'x; y="' + '\\"' * 7_000 + '"')]
+    yield "an extension list of semicolons", [(extensions, "x" + ";" * 15_000)]
+    yield "800 offers of permessage-deflate", [(extensions, ",".join(["permessage-deflate"] * 800))]
+    yield "an Upgrade list of blanks and commas", [("Upgrade", ", " * 7_000 + "websocket")]
+    yield "a Connection list of blanks and commas", [("Connection", ", " * 7_000 + "upgrade")]
+
+
+def answered_soon(echo, head):
+    """Taken or refused, but answered, and for little CPU."""
+    before = echo.cpu()
+    with Wire(echo.port) as wire:
+        wire.send(head)
+        response = wire.read_response(deadline=1)
+        if response.status not in (101, 400):
+            raise Failure(response.line)
+    if (cost := echo.cpu() - before) > 0.1:
+        raise Failure(f"cost {cost:.2f} s of CPU")
+
+
+def little_by_little(echo, plain):
+    """A parser that begins again with each byte needs 15,000 times 7 KiB."""
+    before = echo.cpu()
+    with Wire(echo.port) as wire:
+        wire.send_apart(with_line(plain, b"X-A: " + b"a" * 15_000))
+        if (response := wire.read_response()).status != 101:
+            raise Failure(response.line)
+    if (cost := echo.cpu() - before) > 1:
+        raise Failure(f"cost {cost:.2f} s of CPU")
 
 
 def opens(port, head):

@@ -130,11 +130,8 @@ pub(crate) fn write_line(text: &mut Vec<u8>, name: &str, value: &str) {
 pub(crate) fn write_refusal(out: &mut dyn Output, violation: Violation) {
     let body = format!("{violation}\n");
     let mut headers = vec![("Content-Type", "text/plain; charset=utf-8")];
-    match violation.code() {
-        // RFC 6455 4.4: the version that would have done.
-        426 => headers.extend([("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]),
-        405 => headers.push(("Allow", "GET")),
-        _ => {}
+    if violation.code() == 405 {
+        headers.push(("Allow", "GET"));
     }
     // The memory for the head is gone, say: that is a server's trouble, and no close code.
     let status = if violation.code() < 1000 { violation.code() } else { 503 };

@@ -248,7 +248,7 @@ pub(crate) enum Answer {
 }
 
 /// Header names that belong to the framing of the answer, and so to dari.
-const OURS: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+const OURS: [&str; 4] = ["content-length", "transfer-encoding", "connection", "upgrade"];
 
 /// Checks headers that the caller wants to send: nothing that could end a line early gets out.
 pub(crate) fn check_headers(headers: &[(&str, &str)], ours: &[&str]) -> Result<(), Misuse> {
@@ -286,9 +286,14 @@ pub(crate) fn write_head(
         Answer::Chunked => put(&["Transfer-Encoding: chunked\r\n"]),
         Answer::UntilEnd | Answer::Bodiless => {}
     }
-    if !keep_alive {
-        put(&["Connection: close\r\n"]);
-    }
+    // RFC 9110 7.8 and 15.5.22: a 426 names what to upgrade to, and that is a matter of this connection.
+    let connection = match (status, keep_alive) {
+        (426, true) => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: upgrade\r\n",
+        (426, false) => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: upgrade, close\r\n",
+        (_, true) => "",
+        (_, false) => "Connection: close\r\n",
+    };
+    put(&[connection]);
     put(&["\r\n"]);
 }
 

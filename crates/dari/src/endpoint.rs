@@ -36,6 +36,8 @@ struct Listener {
     socket: Socket,
     /// The file of a unix socket, which is ours to take away.
     file: Option<PathBuf>,
+    /// Connections of the loop from which on no more are let in.
+    most: usize,
     /// How long to wait the next time that descriptors run out.
     wait: u64,
 }
@@ -82,7 +84,8 @@ impl Net {
             Error::system(format!("listening on {place}"), &error)
         })?;
         let raw = socket.as_raw_fd();
-        let listener = Listener { socket, file, wait: ACCEPT_WAIT.0 };
+        let most = usize::try_from(sys::descriptor_limit().saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+        let listener = Listener { socket, file, most: most.max(1), wait: ACCEPT_WAIT.0 };
         let slot = self.endpoints.insert(Endpoint::new(how, handler, Some(listener))).ok_or(Error::Memory)?;
         let id = self.endpoints.id(slot);
         if let Err(error) =
@@ -186,14 +189,13 @@ impl Net {
 
     /// Accepts what waits. Whether there may be more.
     pub(crate) fn accept_all(&mut self, slot: u32) -> bool {
-        let most = usize::try_from(sys::descriptor_limit().saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
         for _ in 0..ACCEPTS {
             let Some(endpoint) = self.endpoints.get_mut(slot) else { return false };
             let Some(listener) = &mut endpoint.listener else { return false };
             match sys::accept(&listener.socket) {
                 Ok(socket) => {
                     listener.wait = ACCEPT_WAIT.0;
-                    if self.conns.len() >= most.max(1) {
+                    if self.conns.len() >= listener.most {
                         // Whatever of it the kernel takes at once.
                         let text =
                             b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

@@ -81,8 +81,7 @@ impl Net {
                 self.respond(conn, 405, &[plain, ("Allow", "GET, HEAD")], b"Files are read with GET and HEAD.\n")
             }
             (false, _) => {
-                let headers = [plain, ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
-                self.respond(conn, 426, &headers, b"This is a WebSocket server: it wants an opening handshake.\n")
+                self.respond(conn, 426, &[plain], b"This is a WebSocket server: it wants an opening handshake.\n")
             }
         };
         // Answered already, or gone: either way there is nothing left to do.

@@ -354,6 +354,13 @@ impl Net {
         }
     }
 
+    /// Nothing keeps a connection from being read any more: goes on with it, unless it is being read just now.
+    pub(crate) fn read_on(&mut self, slot: u32) {
+        if self.current != Some(slot) {
+            self.read_later(slot);
+        }
+    }
+
     /// Has a connection looked at before the turn ends.
     pub(crate) fn touch(&mut self, slot: u32) {
         let id = self.conns.id(slot);

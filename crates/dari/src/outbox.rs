@@ -148,8 +148,10 @@ impl Outbox {
         let mut offered = 0;
         let pieces = self.chunks.iter().map(|chunk| chunk.bytes(rx)).chain([&self.tail[..], extra]);
         let mut count = 0;
-        for (slice, (i, piece)) in slices.iter_mut().zip(pieces.enumerate()) {
-            let piece = if i == 0 { piece.get(self.written..).unwrap_or_default() } else { piece };
+        let mut skip = self.written;
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            let Some(slice) = slices.get_mut(count) else { break };
+            let piece = piece.get(std::mem::take(&mut skip)..).unwrap_or_default();
             offered += piece.len();
             *slice = IoSlice::new(piece);
             count += 1;

@@ -103,7 +103,7 @@ impl Net {
             conn.mark = now;
             // The peer's Close frame has to be read, whatever was paused.
             conn.paused = false;
-            self.read_later(slot);
+            self.read_on(slot);
         }
         self.arm(slot);
         self.tell_host();
@@ -136,7 +136,7 @@ impl Net {
                 // The silence was ours.
                 (conn.mark, conn.pinged) = (now, false);
             }
-            self.read_later(slot);
+            self.read_on(slot);
             self.arm(slot);
         }
         Ok(())
@@ -258,7 +258,7 @@ impl Net {
         }
         self.arm(slot);
         self.touch(slot);
-        self.read_later(slot);
+        self.read_on(slot);
     }
 
     fn common_protocol(&self, slot: u32) -> Option<String> {

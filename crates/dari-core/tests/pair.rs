@@ -1,0 +1,358 @@
+//! Two cores back to back, and cores against noise: whatever is sent, cut and closed, nothing is lost, doubled,
+//! reordered or kept, and nothing panics.
+
+mod common;
+
+use common::splits::in_every_split;
+use common::{FIN, KEY, Noise, PING, Peer, Seen, TEXT, frame, handshake, opening, plain, switching};
+use dari_core::{By, Kind, Limits, Message, State};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+/// One end of the pair, and the bytes on their way to it.
+struct End {
+    peer: Peer,
+    wire: VecDeque<u8>,
+    sent: Vec<Seen>,
+    pings: Vec<Vec<u8>>,
+    seen: Vec<Seen>,
+}
+
+impl End {
+    fn new(peer: Peer) -> Self {
+        Self { peer, wire: VecDeque::new(), sent: Vec::new(), pings: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Takes at most `most` bytes off the wire.
+    fn receive(&mut self, most: usize) {
+        let piece: Vec<u8> = self.wire.drain(..most.min(self.wire.len())).collect();
+        let seen = self.peer.feed(&piece);
+        assert_eq!(self.peer.waiting, b"", "an open connection always takes its input");
+        self.seen.extend(seen);
+    }
+
+    fn messages(&self) -> Vec<&Seen> {
+        self.seen.iter().filter(|seen| matches!(seen, Seen::Text(_) | Seen::Binary(_))).collect()
+    }
+
+    fn pongs(&self) -> Vec<&Vec<u8>> {
+        self.seen.iter().filter_map(|seen| if let Seen::Pong(data) = seen { Some(data) } else { None }).collect()
+    }
+}
+
+/// What happens next; `at` chooses the end.
+#[derive(Clone, Debug)]
+enum Step {
+    Send { at: bool, text: bool, size: usize },
+    Ping { at: bool, size: usize },
+    Deliver { at: bool, most: usize },
+    Close { at: bool, code: u16, reason: usize },
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 0..200usize,
+        1 => prop_oneof![Just(0usize), Just(125), Just(126), Just(65_535), Just(65_536)],
+        1 => 0..70_000usize,
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let code = prop_oneof![Just(0u16), Just(1000), Just(1001), 3000..5000u16];
+    prop_oneof![
+        8 => (any::<bool>(), any::<bool>(), size()).prop_map(|(at, text, size)| Step::Send { at, text, size }),
+        3 => (any::<bool>(), 0..=125usize).prop_map(|(at, size)| Step::Ping { at, size }),
+        12 => (any::<bool>(), prop_oneof![3 => 0..300usize, 1 => 0..100_000usize])
+            .prop_map(|(at, most)| Step::Deliver { at, most }),
+        1 => (any::<bool>(), code, 0..=123usize)
+            .prop_map(|(at, code, reason)| Step::Close { at, code, reason: if code == 0 { 0 } else { reason } }),
+    ]
+}
+
+/// Text of `size` bytes, with characters of every length.
+fn text(size: usize, seed: usize) -> String {
+    let mut text = String::with_capacity(size);
+    let letters = ["a", "é", "안", "😀", "녕", "z"];
+    let mut at = seed;
+    while text.len() < size {
+        let letter = letters[at % letters.len()];
+        text.push_str(if text.len() + letter.len() <= size { letter } else { "." });
+        at += 1;
+    }
+    text
+}
+
+fn take_step(ends: &mut [End; 2], step: &Step, seed: usize) {
+    match *step {
+        Step::Send { at, text: true, size } => {
+            let text = text(size, seed);
+            let end = &mut ends[usize::from(at)];
+            if end.peer.act(|connection, io| connection.send(Message::text(&text), io)).is_ok() {
+                end.sent.push(Seen::Text(text.into_bytes()));
+            }
+        }
+        Step::Send { at, text: false, size } => {
+            let data: Vec<u8> = (0..size).map(|i| (i * 7 + seed).to_le_bytes()[0]).collect();
+            let end = &mut ends[usize::from(at)];
+            if end.peer.act(|connection, io| connection.send(Message::binary(&data), io)).is_ok() {
+                end.sent.push(Seen::Binary(data));
+            }
+        }
+        Step::Ping { at, size } => {
+            let data = vec![seed.to_le_bytes()[0]; size];
+            let end = &mut ends[usize::from(at)];
+            if end.peer.act(|connection, io| connection.ping(&data, io)).is_ok() {
+                end.pings.push(data);
+            }
+        }
+        Step::Deliver { at, most } => ends[usize::from(at)].receive(most),
+        Step::Close { at, code, reason } => {
+            let reason = text(reason, seed);
+            let _ = ends[usize::from(at)].peer.act(|connection, io| connection.close(code, &reason, io));
+        }
+    }
+    for at in [0, 1] {
+        let sent = ends[at].peer.sent();
+        ends[1 - at].wire.extend(sent);
+    }
+}
+
+fn check_messages(from: &End, to: &End) {
+    let sent: Vec<&Seen> = from.sent.iter().collect();
+    let got = to.messages();
+    // Who closes first reads no more: what it has read is the front of what was sent.
+    let closed_first = to.peer.closing().is_some_and(|closing| closing.first == By::Us);
+    if closed_first {
+        assert!(sent.starts_with(&got), "messages were lost or reordered before the close");
+    } else {
+        assert_eq!(got, sent, "every message once, in order, whole");
+    }
+    let pongs = from.pongs();
+    let pings: Vec<&Vec<u8>> = from.pings.iter().collect();
+    assert!(pings.starts_with(&pongs), "pongs are the pings, in their order");
+    if to.peer.closing().is_none() {
+        assert_eq!(pongs, pings);
+    }
+}
+
+fn check_end(ends: &[End; 2]) {
+    let closings = [ends[0].peer.closing(), ends[1].peer.closing()];
+    let [Some(one), Some(other)] = closings else {
+        assert_eq!(closings, [None, None], "one side has closed, the other has not heard of it");
+        assert!(ends.iter().all(|end| end.peer.state() == State::Open));
+        return;
+    };
+    for (closing, peer) in [(one, other), (other, one)] {
+        assert!(closing.was_clean(), "{closing:?}");
+        let code = closing.received.as_ref().unwrap().code;
+        assert_eq!(Some(if code == 1005 { 0 } else { code }), peer.sent);
+    }
+    assert!(one.first == By::Us || other.first == By::Us, "nobody has begun it");
+    if one.first == By::Peer || other.first == By::Peer {
+        assert_eq!(one.sent, other.sent, "an answer carries the code that it answers");
+    }
+    for end in ends {
+        assert_eq!(end.peer.state(), State::Closed);
+        assert_eq!(end.seen.iter().filter(|seen| **seen == Seen::Closed).count(), 1);
+        assert_eq!(end.seen.last(), Some(&Seen::Closed), "something is told behind the end");
+    }
+}
+
+/// Cuts `bytes` into pieces of the given sizes, and one of the rest.
+fn pieces<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let mut all = Vec::new();
+    for size in sizes {
+        let (piece, rest) = bytes.split_at((*size).min(bytes.len()));
+        all.push(piece);
+        bytes = rest;
+    }
+    all.push(bytes);
+    all
+}
+
+/// Bytes that are frames in part: every rule comes into reach.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let parts = (any::<u8>(), any::<u8>(), vec(any::<u8>(), 0..40), any::<bool>());
+    let likely = parts.prop_map(|(first, len, payload, is_masked)| {
+        let opcodes = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a];
+        let first = if len % 16 == 0 { first } else { opcodes[usize::from(first) % opcodes.len()] };
+        let mut bytes = frame(!is_masked, first, &payload);
+        if len % 32 == 1 {
+            bytes[1] ^= first ^ len;
+        }
+        bytes
+    });
+    let likely = vec(likely, 0..12).prop_map(|frames| frames.concat());
+    prop_oneof![3 => likely, 1 => vec(any::<u8>(), 0..2000)]
+}
+
+/// The first byte that no text can have, by the definition: no continuation of what stands before makes it good.
+fn first_bad_byte(bytes: &[u8]) -> Option<usize> {
+    let can_be = |text: &[u8]| str::from_utf8(text).map_or_else(|error| error.error_len().is_none(), |_| true);
+    (0..bytes.len()).find(|at| !can_be(&bytes[..=*at])).or(str::from_utf8(bytes).err().map(|_| bytes.len()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_ends_agree_on_every_message_and_on_the_end(steps in vec(step(), 0..60), sizes in vec(1..3000usize, 1..40)) {
+        let mut ends = [Peer::open(false), Peer::open_client(Limits::default(), Noise::Counter(9))].map(End::new);
+        for (seed, step) in steps.iter().enumerate() {
+            take_step(&mut ends, step, seed);
+        }
+        // What is on its way arrives, in pieces; answers may follow.
+        for (turn, size) in sizes.iter().cycle().enumerate() {
+            let most = if turn < 200 { *size } else { usize::MAX };
+            take_step(&mut ends, &Step::Deliver { at: turn % 2 == 0, most }, 0);
+            if ends.iter().all(|end| end.wire.is_empty()) {
+                break;
+            }
+        }
+        check_messages(&ends[0], &ends[1]);
+        check_messages(&ends[1], &ends[0]);
+        check_end(&ends);
+        for end in ends {
+            assert_eq!(end.peer.buffers.used(), 0);
+            end.peer.release();
+        }
+    }
+
+    #[test]
+    fn messages_in_random_fragments_with_pings_between_arrive_whole(
+        is_client: bool,
+        messages in vec((any::<bool>(), 0..5000usize, vec(0..900usize, 0..6)), 0..8),
+        sizes in vec(0..2000usize, 0..40),
+    ) {
+        let (mut bytes, mut wanted, mut pongs) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, (is_text, size, cuts)) in messages.iter().enumerate() {
+            let text = text(*size, i).into_bytes();
+            let (kind, opcode) = if *is_text { (Kind::Text, 1) } else { (Kind::Binary, 2) };
+            let fragments = pieces(&text, cuts);
+            for (nth, fragment) in fragments.iter().enumerate() {
+                let opcode = if nth == 0 { opcode } else { 0 };
+                let fin = if nth + 1 == fragments.len() { FIN } else { 0 };
+                bytes.extend(frame(is_client, fin | opcode, fragment));
+                bytes.extend(frame(is_client, FIN | PING, &[i.to_le_bytes()[0]]));
+                pongs.push((0x8a, vec![i.to_le_bytes()[0]]));
+            }
+            wanted.push(if kind == Kind::Text { Seen::Text(text) } else { Seen::Binary(text) });
+        }
+        let mut peer = Peer::open(is_client);
+        let seen: Vec<Seen> = pieces(&bytes, &sizes).iter().flat_map(|piece| peer.feed(piece)).collect();
+        assert_eq!(seen, wanted);
+        assert_eq!(plain(&peer.sent()), pongs);
+        assert_eq!(peer.buffers.used(), 0);
+    }
+
+    #[test]
+    fn a_bad_text_fails_at_the_same_byte_however_it_is_cut(
+        is_client: bool,
+        good in 0..90usize,
+        tail in vec(prop_oneof![any::<u8>(), 0x80..=0xbfu8, 0xe0..=0xf4u8], 1..8),
+        cuts in vec(0..40usize, 0..5),
+    ) {
+        let payload = [text(good, good).as_bytes(), &tail].concat();
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        let fragments = pieces(&payload, &cuts);
+        for (nth, fragment) in fragments.iter().enumerate() {
+            let first = if nth == 0 { TEXT } else { 0 } | if nth + 1 == fragments.len() { FIN } else { 0 };
+            let frame = frame(is_client, first, fragment);
+            places.extend(bytes.len() + frame.len() - fragment.len()..bytes.len() + frame.len());
+            bytes.extend(frame);
+        }
+        let wanted = match first_bad_byte(&payload) {
+            None => Seen::Text(payload),
+            Some(at) => {
+                let offset = places.get(at).copied().unwrap_or(bytes.len()) as u64;
+                Seen::Failed { rule: "Text".into(), code: 1007, offset }
+            }
+        };
+        let outcome = in_every_split(&bytes, || Peer::open(is_client), |_, _| {});
+        assert_eq!(outcome.events, [wanted]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn noise_behind_a_handshake_is_taken_whole_and_answered_within_bounds(
+        is_client: bool,
+        bytes in noise(),
+        sizes in vec(0..300usize, 0..20),
+    ) {
+        let run = |pieces: &[&[u8]]| {
+            let mut peer = Peer::open(is_client);
+            let mut arrived = 0;
+            let mut seen = Vec::new();
+            for piece in pieces {
+                seen.extend(peer.feed(piece));
+                arrived += piece.len();
+                assert_eq!(peer.waiting, b"");
+                assert!(peer.buffers.used() <= 2 * arrived + 2048);
+            }
+            // The most that a byte brings is an empty ping's pong, whose mask a client has to add.
+            let out = peer.sent();
+            assert!(out.len() <= 3 * bytes.len() + 131, "{} for {}", out.len(), bytes.len());
+            plain(&out);
+            let closing = peer.closing().cloned();
+            assert_eq!(peer.state() == State::Open, closing.is_none());
+            let ends = seen.iter().filter(|seen| matches!(seen, Seen::Closed | Seen::Failed { .. })).count();
+            assert!(ends <= 2 && (ends > 0) == closing.is_some());
+            let state = peer.state();
+            peer.release();
+            (seen, out, state, closing)
+        };
+        assert_eq!(run(&pieces(&bytes, &sizes)), run(&[&bytes]));
+    }
+
+    #[test]
+    fn a_spoilt_handshake_never_panics_and_ends_the_same_however_it_is_cut(
+        is_client: bool,
+        spoils in vec((any::<u16>(), prop_oneof![any::<u8>(), 0x20..0x7fu8, Just(b'\r'), Just(b'\n')], 0..3u8), 0..4),
+        sizes in vec(0..120usize, 0..8),
+    ) {
+        let new = || match is_client {
+            true => Peer::client(Limits::default(), opening(), Noise::Zeros).unwrap(),
+            false => Peer::server(Limits::default()),
+        };
+        let text = if is_client { switching(&new().key(), "") } else { handshake() };
+        let mut bytes = text.into_bytes();
+        for (at, byte, how) in spoils {
+            let at = usize::from(at) % bytes.len();
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let run = |pieces: &[&[u8]]| {
+            let mut peer = new();
+            let seen: Vec<Seen> = pieces.iter().flat_map(|piece| peer.feed(piece)).collect();
+            let result = (seen, peer.sent(), peer.state(), peer.closing().cloned());
+            peer.release();
+            result
+        };
+        assert_eq!(run(&pieces(&bytes, &sizes)), run(&[&bytes]));
+    }
+
+    #[test]
+    fn noise_in_place_of_a_handshake_never_panics(is_client: bool, bytes in vec(any::<u8>(), 0..200)) {
+        let mut peer = match is_client {
+            true => Peer::client(Limits::default(), opening(), Noise::Zeros).unwrap(),
+            false => Peer::server(Limits::default()),
+        };
+        peer.feed(&bytes);
+        assert!(peer.buffers.used() <= 2048);
+        peer.release();
+    }
+}
+
+#[test]
+fn the_key_of_the_tests_is_that_of_the_rfc() {
+    // RFC 6455 5.7: the masked Hello.
+    assert_eq!(KEY, [0x37, 0xfa, 0x21, 0x3d]);
+    assert_eq!(frame(false, FIN | TEXT, b"Hello"), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+}

@@ -1,0 +1,206 @@
+#!/bin/sh
+# Runs every example, and tests/c/echo_server, as their users would, and looks
+# at what they print and how they end.     run.sh [FOLDER OF THE PROGRAMS]
+# RUN="valgrind ..." runs each of them under it. Needs nothing but a shell and
+# what `make examples` builds; ends every process that it started.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/examples/count.sh
+bin=${1:-target/c}
+dir=$(mktemp -d)
+pids=
+trap 'kill $pids 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+
+# ------------------------------------------------------------------- Helpers
+
+# Whether FILE holds TEXT before long: 30 s are for valgrind on a busy machine.
+waits() { # FILE TEXT
+    tries=0
+    until grep -qF -e "$2" "$dir/$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        if [ $tries -gt 300 ]; then
+            echo "        no \"$2\" in $1:"
+            sed 's/^/        | /' "$dir/$1" 2>/dev/null
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+lacks() { # FILE TEXT
+    ! grep -qF -e "$2" "$dir/$1"
+}
+
+# Starts a server; when it listens, its process is in $pid, its port in $port.
+serve() { # PROGRAM ARGUMENT...
+    program=$1
+    shift
+    $RUN "$bin/$program" "$@" >"$dir/server" 2>"$dir/server.err" &
+    pid=$!
+    pids="$pids $pid"
+    waits server "listening on" || { cat "$dir/server.err"; fail "$program does not start"; summary; }
+    port=$(sed -n 's/^listening on .*[: ]\([0-9]*\)$/\1/p' "$dir/server" | head -n 1)
+}
+
+# Starts a client whose input is kept open as descriptor FD until `hang_up FD`;
+# what it hears goes to FILE, how it fares to FILE.err, its process to $FILE.
+talk() { # FD FILE URL
+    mkfifo "$dir/$2.in"
+    $RUN "$bin/client" "$3" <"$dir/$2.in" >"$dir/$2" 2>"$dir/$2.err" &
+    eval "$2=$!"
+    pids="$pids $!"
+    eval "exec $1>'$dir/$2.in'"
+    waits "$2.err" open
+}
+
+say() { # FD TEXT
+    eval "printf '%s\n' \"\$2\" >&$1"
+}
+
+hang_up() { # FD
+    eval "exec $1>&-"
+}
+
+# Whether the process ends with that status.
+ends() { # PID STATUS
+    wait "$1"
+    [ $? -eq "$2" ]
+}
+
+# The same after a signal.
+ends_on() { # SIGNAL PID
+    kill "-$1" "$2" && ends "$2" 0
+}
+
+# Whether a command ends with that status and says TEXT.
+answers() { # STATUS TEXT COMMAND...
+    status=$1
+    text=$2
+    shift 2
+    timeout 60 $RUN "$@" >"$dir/out" 2>&1 </dev/null
+    [ $? -eq "$status" ] && waits out "$text"
+}
+
+# -------------------------------------------------------------- echo, client
+
+serve echo 127.0.0.1:0
+printf '안녕\nhello\n' | timeout 60 $RUN "$bin/client" "ws://127.0.0.1:$port/" >"$dir/out" 2>"$dir/err"
+check "client: the end of the input is a clean end" [ $? -eq 0 ]
+check "echo: says back what it hears, Korean too" [ "$(cat "$dir/out")" = "$(printf '안녕\nhello')" ]
+check "client: tells how it ended" waits err 'close: 1000 "" (clean)'
+printf 'from a file\n' >"$dir/file"
+timeout 60 $RUN "$bin/client" "ws://127.0.0.1:$port/" <"$dir/file" >"$dir/out" 2>"$dir/err"
+check "client: reads a file, which cannot be polled" waits out "from a file"
+seq 1 20000 >"$dir/many"
+timeout 60 $RUN "$bin/client" "ws://127.0.0.1:$port/" <"$dir/many" >"$dir/out" 2>"$dir/err"
+check "client: 20,000 lines come back in order" cmp "$dir/many" "$dir/out"
+check "client_cpp: hears itself three times and goes" answers 0 "closed: " "$bin/client_cpp" "ws://127.0.0.1:$port/"
+talk 3 ann "ws://127.0.0.1:$port/"
+check "client: Ctrl-C is a clean end" ends_on INT "$ann"
+hang_up 3
+talk 3 bob "ws://127.0.0.1:$port/"
+check "echo: SIGTERM ends it in order" ends_on TERM "$pid"
+check "echo: and tells the peer 1001" waits bob.err "close: 1001"
+check "client: which is a clean end" ends "$bob" 0
+hang_up 3
+check "client: nobody listens" answers 1 "refused" "$bin/client" "ws://127.0.0.1:$port/"
+check "client: not a URL" answers 1 "client: " "$bin/client" "nonsense"
+check "echo: not an address" answers 1 "echo: " "$bin/echo" "nonsense"
+
+# --------------------------------------------------------------- echo_server
+
+serve echo_server 127.0.0.1:0 --broadcast --max-message 10
+talk 3 cat "ws://127.0.0.1:$port/"
+talk 4 dan "ws://127.0.0.1:$port/"
+say 3 "to all"
+check "echo_server --broadcast: the speaker hears it" waits cat "to all"
+check "echo_server --broadcast: so do the others" waits dan "to all"
+say 3 "much too long"
+check "echo_server --max-message: 1009" waits cat.err "close: 1009"
+wait "$cat"
+check "echo_server: SIGINT ends it in order" ends_on INT "$pid"
+check "echo_server: and tells the peer 1001" waits dan.err "close: 1001"
+wait "$dan"
+hang_up 3
+hang_up 4
+check "echo_server: no address is bad usage" answers 2 "usage:" "$bin/echo_server"
+check "echo_server: an unknown option is bad usage" answers 2 "unknown option --nonsense" "$bin/echo_server" 127.0.0.1:0 --nonsense
+check "echo_server: so is a bad value" answers 2 "bad value" "$bin/echo_server" 127.0.0.1:0 --max-message -1
+serve echo_server "unix:$dir/socket"
+check "echo_server: a unix socket" waits server "listening on unix:$dir/socket"
+check "echo_server: which ends in order, too" ends_on TERM "$pid"
+
+# --------------------------------------------------------------- embed_epoll
+
+serve embed_epoll 127.0.0.1:0
+talk 3 eve "ws://127.0.0.1:$port/"
+say 3 "hello"
+check "embed_epoll: dari has its turns" waits eve "hello"
+check "embed_epoll: the program's own clock ticks" waits eve "tick "
+check "embed_epoll: SIGTERM ends it in order" ends_on TERM "$pid"
+check "embed_epoll: and tells the peer 1001" waits eve.err "close: 1001"
+wait "$eve"
+hang_up 3
+
+# ---------------------------------------------------------------------- chat
+
+serve chat 127.0.0.1:0
+check "chat: prints where to go" waits server "listening on http://127.0.0.1:$port"
+talk 3 fay "ws://127.0.0.1:$port/?nick=%EB%AF%BC%EC%88%98"
+talk 4 gil "ws://127.0.0.1:$port/"
+talk 5 hal "ws://127.0.0.1:$port/%EB%8B%A4%EB%A6%AC"
+check "chat: welcomes to the lobby" waits fay "* Welcome to the lobby, 민수!"
+check "chat: welcomes to a room with a Korean name" waits hal "* Welcome to the 다리 room, guest-"
+check "chat: says who joins" waits fay "+ guest-2 joined"
+check "chat: lists who is here" waits gil "# 2 here: "
+say 3 "안녕하세요"
+check "chat: passes on what is said" waits gil "<민수> 안녕하세요"
+say 4 "/nick 영희"
+check "chat: renames" waits gil "= you are 영희"
+check "chat: and tells the others" waits fay "~ guest-2 is now 영희"
+say 4 "/nick 민수"
+check "chat: a name is one person's" waits gil "! somebody here is 민수 already"
+say 4 "/nick two words"
+check "chat: a name has no blanks" waits gil "! a name has"
+say 4 "/nick $(printf 'x\033[2J')"
+say 4 "$(printf 'red \033[31m')"
+check "chat: control characters are not passed on" waits gil "! control characters are not passed on"
+say 4 "$(head -c 2001 /dev/zero | tr '\0' x)"
+check "chat: what is too long is refused" waits gil "! that was 2001 bytes, and 2000 is the most"
+say 4 "/nonsense"
+check "chat: an unknown command is told so" waits gil "! no such command"
+say 4 "still here"
+check "chat: and none of it did harm" waits fay "<영희> still here"
+talk 6 ian "ws://127.0.0.1:$port/?nick=%EB%AF%BC%EC%88%98"
+check "chat: a name that is taken gets a number" waits ian "= you are 민수-2"
+check "chat: a newcomer hears the past" waits ian "Z] <민수> 안녕하세요"
+check "chat: what is said in the lobby stays there" lacks hal "안녕하세요"
+check "chat: the speaker does not hear himself" lacks fay "<민수>"
+hang_up 6
+wait "$ian"
+check "chat: says who left and why" waits fay "- 민수-2 left: the peer closed, code 1000"
+kill -KILL "$gil"
+wait "$gil" 2>/dev/null
+check "chat: tells of those who vanished" waits fay "- 영희 left: the peer ended the stream"
+check "chat: a room's name has no blanks" answers 1 "400" "$bin/client" "ws://127.0.0.1:$port/two%20words"
+check "chat: nor is it endless" answers 1 "400" "$bin/client" "ws://127.0.0.1:$port/$(head -c 61 /dev/zero | tr '\0' x)"
+
+printf 'GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nCONNECTION: Upgrade\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n' |
+    "$bin/raw" "$port" >"$dir/typed"
+check "chat: takes a handshake typed by hand" waits typed "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+check "chat: whose typist can read the Welcome" waits typed "Welcome to the lobby"
+printf 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' | "$bin/raw" "$port" >"$dir/page"
+check "chat: serves the page on the same port" waits page "<title>dari chat</title>"
+printf 'GET /chat.js HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' | "$bin/raw" "$port" >"$dir/script"
+check "chat: a script is served as one" waits script "text/javascript"
+check "chat: SIGTERM ends it in order" ends_on TERM "$pid"
+check "chat: and tells the peers 1001" waits fay.err "close: 1001"
+check "chat: in every room" waits hal.err "close: 1001"
+wait "$fay" "$hal"
+hang_up 3
+hang_up 4
+hang_up 5
+check "chat: says that the page is missing" answers 1 "the page is not in \"nowhere\"" "$bin/chat" 127.0.0.1:0 --folder nowhere
+check "chat: an unknown option is bad usage" answers 2 "usage:" "$bin/chat" --nonsense
+
+summary
