@@ -110,9 +110,8 @@ SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 sanitize:
 	@MAKE='$(MAKE)' OUT=target/c-asan CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)' sh tests/examples/summary.sh c-test examples-test
 
-MEMCHECK := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible
-valgrind:
-	@MAKE='$(MAKE)' RUN='$(MEMCHECK)' sh tests/examples/summary.sh c-test examples-test
+valgrind: $(PROGRAMS)
+	@MAKE='$(MAKE)' sh tests/examples/memcheck.sh
 
 # ---------------------------------------------------------------- Installing
 

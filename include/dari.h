@@ -452,8 +452,8 @@ DARI_API dari_status_t dari_remote_stop(const dari_remote_t *remote);
 //
 // If the loop is freed before that, `dropped` is called in its place, so that
 // one of the two always gets `user` to free. Either function may be NULL.
-// Calls of one thread run in their order. DARI_ERR_FULL if too many are
-// waiting. After an error neither function is called.
+// Calls of one thread run in their order. After an error neither is called:
+// DARI_ERR_FULL if too many are waiting, DARI_ERR_STALE if the loop is gone.
 DARI_API dari_status_t dari_remote_call(const dari_remote_t *remote,
                                         void (*call)(void *user, dari_loop_t *loop),
                                         void (*dropped)(void *user), void *user);
@@ -507,8 +507,9 @@ DARI_API dari_status_t dari_conn_send(dari_loop_t *loop, dari_conn_t conn, dari_
 //
 // `code` is 1000 to 1003, 1007 to 1014, or 3000 to 4999; 0 sends none, and
 // then no reason. `reason` may be NULL; DARI_ERR_TOO_BIG above 123 bytes.
-// What is queued is sent first; no more messages are delivered.
-// DARI_ERR_STATE: not open, or closing already.
+// What is queued is sent first; no more messages are delivered. A client that
+// is not open yet gives up. DARI_ERR_STATE: closing already, or a request
+// that waits for its answer.
 DARI_API dari_status_t dari_conn_close(dari_loop_t *loop, dari_conn_t conn, uint16_t code,
                                        const char *reason);
 
@@ -623,8 +624,9 @@ DARI_API dari_status_t dari_conn_respond_piece(dari_loop_t *loop, dari_conn_t co
 
 // Gives a connection everything that is published to `topic`.
 //
-// A topic is there while it has subscribers. Subscribing twice is once. The
-// end of the connection unsubscribes. DARI_ERR_STATE: not open.
+// It may do so before it is open, and hears what comes after `open`. A topic
+// is there while it has subscribers. Subscribing twice is once. The end of
+// the connection unsubscribes. DARI_ERR_STATE: it has ended.
 DARI_API dari_status_t dari_conn_subscribe(dari_loop_t *loop, dari_conn_t conn, const char *topic);
 
 // Ends a subscription. One that was not there is fine.
@@ -676,7 +678,7 @@ DARI_API dari_status_t dari_timer_cancel(dari_loop_t *loop, dari_timer_t timer);
 // `events` is DARI_WATCH_READ, DARI_WATCH_WRITE or both; `ready` gets those
 // that are so, again in each turn for as long as they are. The descriptor
 // stays yours: cancel the watch before you close it. `out` may be NULL.
-// DARI_ERR_SYSTEM: the system cannot watch such a descriptor (a file).
+// DARI_ERR_SYSTEM: the system cannot watch it, or it is watched already.
 DARI_API dari_status_t dari_watch_new(dari_loop_t *loop, int32_t fd, uint32_t events,
                                       void (*ready)(void *user, dari_loop_t *loop,
                                                     dari_watch_t watch, uint32_t events),

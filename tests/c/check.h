@@ -93,5 +93,4 @@ static inline int check_run(const struct check_test *tests, size_t count, int ar
     return failed == 0 && passed > 0 ? 0 : 1;
 }
 
-
 #endif

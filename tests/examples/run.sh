@@ -10,6 +10,9 @@ dir=$(mktemp -d)
 pids=
 trap 'kill $pids 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM
+# Writing to a client that died is for the next check to tell. A handler, and
+# not '': what is ignored here would be ignored in the programs, too.
+trap : PIPE
 
 # ------------------------------------------------------------------- Helpers
 
@@ -35,6 +38,7 @@ lacks() { # FILE TEXT
 serve() { # PROGRAM ARGUMENT...
     program=$1
     shift
+    rm -f "$dir/server" # Or the last one's words would be taken for this one's.
     $RUN "$bin/$program" "$@" >"$dir/server" 2>"$dir/server.err" &
     pid=$!
     pids="$pids $pid"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Resident bytes per idle WebSocket connection of an echo server, after opening and after one echo each.
 
-    idle_memory.py [N] [--echo COMMAND]
+    idle_memory.py [N] [--at-most BYTES] [--echo COMMAND]
 
 Opens N (10,000) connections to target/c/echo_server from several loopback addresses, so that the ports of one do
 not run out, and prints what the server grew by, divided by N, from smaps_rollup and from status. A hundred others are
@@ -24,6 +24,7 @@ SPARE = 300  # descriptors that both sides need besides: the first hundred, and 
 def main():
     parser = argparse.ArgumentParser(description="Resident bytes per idle WebSocket connection.")
     parser.add_argument("count", nargs="?", type=int, default=10_000, metavar="N")
+    parser.add_argument("--at-most", type=int, metavar="BYTES", help="exit with 1 where a connection takes more")
     parser.add_argument("--echo", metavar="COMMAND", help="another server than target/c/echo_server; {port} is filled in")
     options = parser.parse_args()
     if options.echo is None and not (PROGRAMS / "echo_server").exists():
@@ -40,13 +41,15 @@ def main():
             expect_echo(wire)
         before = measure(echo.pid)
         wires = connect(echo, count)
-        tell("after open", before, measure(echo.pid), count)
+        opened = tell("after open", before, measure(echo.pid), count)
         for start in range(0, count, BATCH):
             for wire in wires[start:start + BATCH]:
                 wire.send(frame(TEXT, b"echo"))
             for wire in wires[start:start + BATCH]:
                 expect_echo(wire)
-        tell("after one echo each", before, measure(echo.pid), count)
+        used = tell("after one echo each", before, measure(echo.pid), count)
+    if options.at_most is not None and max(opened, used) > options.at_most:
+        sys.exit(f"FAILED {max(opened, used):.0f} bytes a connection instead of at most {options.at_most}")
 
 
 def connect(echo, count):
@@ -75,6 +78,7 @@ def measure(pid):
 def tell(when, before, after, count):
     rollup, status = (now - then for now, then in zip(after, before))
     print(f"{when}: {rollup / count:.0f} bytes a connection (smaps_rollup), {status / count:.0f} (VmRSS), {count} connections")
+    return max(rollup, status) / count
 
 
 main()

@@ -41,7 +41,8 @@ impl BodyReader {
         Some(Self { next, after_cr: false, overhead: 0 })
     }
 
-    /// Takes the body's bytes off the front of `input` into `body`; true when it is whole.
+    /// Takes the body's bytes off the front of `input` into `body`; true when it is whole. On an error the front of
+    /// `input` is what is wrong.
     pub(crate) fn take(
         &mut self,
         input: &mut &mut [u8],
@@ -62,9 +63,10 @@ impl BodyReader {
                     false
                 }
                 _ => {
-                    let Some((byte, rest)) = std::mem::take(input).split_first_mut() else { return Ok(false) };
-                    *input = rest;
-                    self.framing_byte(*byte, body.len(), limits)?
+                    let Some(byte) = input.first().copied() else { return Ok(false) };
+                    let whole = self.framing_byte(byte, body.len(), limits)?;
+                    let _ = input.split_off_first_mut();
+                    whole
                 }
             };
             if whole {
@@ -81,15 +83,13 @@ impl BodyReader {
         limits: &Limits,
         io: &mut Io<'_>,
     ) -> Result<usize, Violation> {
-        let (piece, rest) = {
-            let at = left.min(input.len());
-            std::mem::take(input).split_at_mut(at)
-        };
-        *input = rest;
+        let len = left.min(input.len());
+        let piece = input.get(..len).unwrap_or_default();
         io.buffers
             .append(body, piece, limits.max_body)
             .map_err(|full| Violation::OutOfMemory { limit: full.limit, met: full.used })?;
-        Ok(piece.len())
+        let _ = input.split_off_mut(..len);
+        Ok(len)
     }
 
     /// One byte that is not part of the body itself.

@@ -85,13 +85,14 @@ impl Buffers {
     }
 
     fn grow(&mut self, buffer: &mut Vec<u8>, need: usize, most: usize) -> Result<(), OutOfMemory> {
+        let room = self.limit.saturating_sub(self.used);
         if buffer.capacity() == 0
-            && let Some(kept) = self.free.pop_if(|kept| kept.capacity() >= need)
+            && let Some(kept) = self.free.pop_if(|kept| (need..=room).contains(&kept.capacity()))
         {
             self.kept -= kept.capacity();
             self.used += kept.capacity();
             *buffer = kept;
-            return self.check(0);
+            return Ok(());
         }
         let size = need.max(FIRST).max(buffer.capacity().saturating_mul(2)).min(need.max(most));
         let (before, more) = (buffer.capacity(), size - buffer.len());

@@ -47,6 +47,12 @@ impl Client {
         if let Some(origin) = &opening.origin {
             http::check_headers(&[("Origin", origin)], &[])?;
         }
+        if !http::is_authority(&opening.authority) {
+            return Err(Misuse::Header("Host".to_owned()));
+        }
+        if !http::is_path(&opening.target) {
+            return Err(Misuse::Target(opening.target));
+        }
         for (i, name) in opening.protocols.iter().enumerate() {
             if !http::is_token(name.as_bytes()) || opening.protocols.iter().take(i).any(|earlier| earlier == name) {
                 return Err(Misuse::Protocol(name.clone()));
@@ -90,6 +96,9 @@ impl Client {
         let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
             return Err(Violation::BadStatusLine);
         };
+        if parsed.headers.len() > limits.max_headers {
+            return Err(Violation::TooManyHeaders { limit: limits.max_headers });
+        }
         if status != 101 {
             return Ok(Answer::Refused(status));
         }

@@ -12,7 +12,7 @@ use crate::io::Io;
 use crate::message::{self, Kind, Message, Payload, Prepared};
 use crate::receive::Unfinished;
 use crate::server::{After, Asked, Server};
-use crate::{Limits, Misuse, Request, Violation};
+use crate::{Limits, Misuse, Request};
 use std::mem::take;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub enum Event<'b> {
     /// The answer to a ping, or a heartbeat nobody asked for.
     Pong(Payload<'b>),
     /// The peer broke a rule; the answer that says so is in the output. An open connection is closing now and only
-    /// waits for the peer's Close frame, one that was not open is closed.
+    /// waits for the peer's Close frame; one that was not open, or that has nothing more to wait for, is closed.
     Failed(Failure),
     /// Close frames went both ways: the connection is closed.
     Closed,
@@ -289,16 +289,15 @@ impl Connection {
             return None;
         }
         let before = input.len();
-        let asked = server.take(input, &self.limits, io);
-        let begin = self.received;
+        let asked = server.take(input, self.received, &self.limits, io);
         self.received += (before - input.len()) as u64;
         match asked {
             Ok(None) => None,
             Ok(Some(Asked::Upgrade)) => Some(Event::Upgrade),
             Ok(Some(Asked::Http)) => Some(Event::Http),
-            Err((violation, at)) => {
-                handshake::write_refusal(io.out, violation);
-                self.end_unopened(violation, begin + at as u64, io)
+            Err(failure) => {
+                handshake::write_refusal(io.out, failure.violation);
+                self.end_unopened(failure, io)
             }
         }
     }
@@ -315,7 +314,9 @@ impl Connection {
         let text = match head {
             Ok(Some(text)) => text,
             Ok(None) => return None,
-            Err((violation, at)) => return self.end_unopened(violation, begin + at as u64, io),
+            Err((violation, at)) => {
+                return self.end_unopened(Failure { violation, offset: begin + at as u64 }, io);
+            }
         };
         let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
         match client.answer(text, &self.limits, io) {
@@ -328,12 +329,11 @@ impl Connection {
                 self.state = State::Closed;
                 Some(Event::Refused(status))
             }
-            Err(violation) => self.end_unopened(violation, begin, io),
+            Err(violation) => self.end_unopened(Failure { violation, offset: 0 }, io),
         }
     }
 
-    fn end_unopened(&mut self, violation: Violation, offset: u64, io: &mut Io<'_>) -> Option<Event<'static>> {
-        let failure = Failure { violation, offset };
+    fn end_unopened(&mut self, failure: Failure, io: &mut Io<'_>) -> Option<Event<'static>> {
         self.begin_closing(By::Us, Some(failure));
         self.state = State::Closed;
         self.leave_handshake(io);

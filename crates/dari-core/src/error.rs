@@ -186,6 +186,8 @@ pub enum Misuse {
     TooLong(usize, usize),
     /// A header name or value that would break the head.
     Header(String),
+    /// A request target that is no path.
+    Target(String),
     /// A subprotocol that is no token, stands twice, or was not offered.
     Protocol(String),
     /// A status that a complete answer can not have.
@@ -207,6 +209,7 @@ impl fmt::Display for Misuse {
             }
             Self::TooLong(len, limit) => write!(f, "{len} bytes are too many, a control frame takes {limit} here"),
             Self::Header(name) => write!(f, "header {name:?} holds a character that a header may not hold"),
+            Self::Target(target) => write!(f, "{target:?} is not a path that a request can name"),
             Self::Protocol(name) => write!(f, "subprotocol {name:?} is no token, stands twice or was not offered"),
             Self::Status(status) => write!(f, "{status} is not a status that can be answered here"),
         }

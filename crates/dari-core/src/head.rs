@@ -41,8 +41,9 @@ impl Head {
         Ok(Some(std::mem::take(self).bytes))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// Bytes that have come.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn release(self, io: &mut Io<'_>) {

@@ -216,7 +216,17 @@ fn origin_form(target: &str) -> Option<&str> {
     if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return None;
     }
-    rest.find('/').and_then(|at| rest.get(at..))
+    rest.find(['/', '?']).and_then(|at| rest.get(at..)).filter(|path| path.starts_with('/'))
+}
+
+/// Whether `target` can stand in a request of ours: a path with its query.
+pub(crate) fn is_path(target: &str) -> bool {
+    target.starts_with('/') && origin_form(target).is_some()
+}
+
+/// Whether `authority` can stand in a Host of ours.
+pub(crate) fn is_authority(authority: &str) -> bool {
+    !authority.is_empty() && authority.bytes().all(is_host_byte)
 }
 
 fn is_host_byte(byte: u8) -> bool {

@@ -213,10 +213,10 @@ pub(crate) fn check_length(have: usize, len: u64, limits: &Limits) -> Result<(),
     Ok(())
 }
 
-/// Checks the payload of a message that came in one piece. The error is where the bad text begins.
+/// Checks the payload of a message that came in one piece. The error is where the first bad byte of a text is.
 pub(crate) fn check_whole(kind: Kind, payload: &[u8]) -> Result<(), usize> {
     match kind {
-        Kind::Text => utf8::check(payload),
+        Kind::Text => utf8::check(payload).map_err(|_| utf8::first_bad_byte(payload)),
         Kind::Binary => Ok(()),
     }
 }

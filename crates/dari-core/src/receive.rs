@@ -210,7 +210,14 @@ impl Connection {
 
     fn add_control<'b>(&mut self, frame: Frame, piece: &[u8], io: &mut Io<'_>) -> Option<Event<'b>> {
         let payload = self.collect_control(frame, piece)?;
-        self.control(frame.header.opcode, &payload, Payload::Buffer(payload.clone()), frame.offset, io)
+        let mut buffer = Vec::new();
+        if frame.header.opcode == Opcode::Pong
+            && let Err(full) = io.buffers.append(&mut buffer, &payload, payload.len())
+        {
+            let violation = Violation::OutOfMemory { limit: full.limit, met: full.used };
+            return self.fail(violation, frame.offset, None, io);
+        }
+        self.control(frame.header.opcode, &payload, Payload::Buffer(buffer), frame.offset, io)
     }
 
     /// Keeps a piece of a control frame's payload; all of it, once it is there.
@@ -231,7 +238,7 @@ impl Connection {
         Some(payload)
     }
 
-    /// A whole control frame (RFC 6455 5.5). `payload` and `event` hold the same bytes.
+    /// A whole control frame (RFC 6455 5.5). Of a pong, `event` holds the same bytes as `payload`.
     fn control<'b>(
         &mut self,
         opcode: Opcode,
@@ -248,7 +255,12 @@ impl Connection {
             Opcode::Pong => Some(Event::Pong(event)),
             _ => match close::read(payload) {
                 Ok(received) => self.closed_by_peer(received, io),
-                Err(violation) => self.fail(violation, offset, None, io),
+                Err(violation) => {
+                    let event = self.fail(violation, offset, None, io);
+                    // RFC 6455 5.5.1: behind its Close frame, bad as it was, the peer sends no other.
+                    self.state = State::Closed;
+                    event
+                }
             },
         }
     }
@@ -258,6 +270,10 @@ impl Connection {
         if io.out.is_blocked() {
             self.unfinished.get_or_insert_default().pong = Some(payload.into());
         } else {
+            // One that still waits would come behind a newer one.
+            if let Some(unfinished) = &mut self.unfinished {
+                unfinished.pong = None;
+            }
             message::write_control(Opcode::Pong, payload, self.is_client, io);
         }
     }

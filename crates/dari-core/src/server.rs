@@ -1,6 +1,7 @@
 //! The server's side until a connection is open: one HTTP request after another, each answered once.
 
 use crate::body::BodyReader;
+use crate::close::Failure;
 use crate::handshake;
 use crate::head::Head;
 use crate::http::{self, Answer, Request};
@@ -42,16 +43,21 @@ pub(crate) enum After {
 }
 
 impl Server {
-    /// Takes bytes of a request off the front of `input`. The error tells how far into what was taken it is.
+    /// Takes bytes of a request off the front of `input`, which lies `start` bytes into the peer's stream.
     pub(crate) fn take(
         &mut self,
         input: &mut &mut [u8],
+        start: u64,
         limits: &Limits,
         io: &mut Io<'_>,
-    ) -> Result<Option<Asked>, (Violation, usize)> {
-        let here = |violation| (violation, 0);
+    ) -> Result<Option<Asked>, Failure> {
+        let all = input.len();
         if let Stage::Head = self.stage {
-            let Some(text) = self.head.take(input, limits, io)? else { return Ok(None) };
+            // A rule of the head as a whole is broken where the head begins.
+            let head_start = start - self.head.len() as u64;
+            let here = |violation| Failure { violation, offset: head_start };
+            let at = |(violation, at)| Failure { violation, offset: start + at as u64 };
+            let Some(text) = self.head.take(input, limits, io).map_err(at)? else { return Ok(None) };
             let request = self.request.insert(Request::parse(text, limits, io).map_err(here)?);
             let framing = request.framing(limits).map_err(here)?;
             if handshake::is_upgrade(request) {
@@ -67,16 +73,18 @@ impl Server {
                 return Ok(Some(Asked::Http));
             };
             // RFC 9110 10.1.1: a client that waits for leave to send its body gets it.
-            if request.has_token("expect", "100-continue") {
+            if !request.is_old() && request.has_token("expect", "100-continue") {
                 io.out.buffer().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             self.stage = Stage::Body(reader);
         }
-        if let (Stage::Body(reader), Some(request)) = (&mut self.stage, &mut self.request)
-            && reader.take(input, &mut request.body, limits, io).map_err(here)?
-        {
-            self.stage = Stage::Asked { upgrade: false };
-            return Ok(Some(Asked::Http));
+        if let (Stage::Body(reader), Some(request)) = (&mut self.stage, &mut self.request) {
+            let whole = reader.take(input, &mut request.body, limits, io);
+            let offset = start + (all - input.len()) as u64;
+            if whole.map_err(|violation| Failure { violation, offset })? {
+                self.stage = Stage::Asked { upgrade: false };
+                return Ok(Some(Asked::Http));
+            }
         }
         Ok(None)
     }
@@ -100,7 +108,7 @@ impl Server {
 
     /// Whether nothing of a request is here: a kept-alive connection between two of them, or a new one.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Head) && self.head.is_empty()
+        matches!(self.stage, Stage::Head) && self.head.len() == 0
     }
 
     /// Appends the 101; the connection is open afterwards.

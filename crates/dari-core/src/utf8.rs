@@ -10,6 +10,18 @@ pub(crate) fn check(text: &[u8]) -> Result<(), usize> {
     if good { Ok(()) } else { Err(str::from_utf8(text).err().map_or(0, |error| error.valid_up_to())) }
 }
 
+/// Where the first byte is that no text can have, in a text that is not good; its length if it only ends too early.
+pub(crate) fn first_bad_byte(text: &[u8]) -> usize {
+    let Err(error) = str::from_utf8(text) else { return text.len() };
+    let start = error.valid_up_to();
+    match (error.error_len(), text.get(start)) {
+        (None, _) => text.len(),
+        // The good front of a character, and then a byte that does not continue it.
+        (Some(len), Some(0xc2..=0xf4)) => start + len,
+        _ => start,
+    }
+}
+
 /// A check that goes on where the last piece ended.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8 {
@@ -19,7 +31,7 @@ pub(crate) struct Utf8 {
 }
 
 impl Utf8 {
-    /// Checks the next piece of a text. The error is where, in this piece, the bad sequence begins.
+    /// Checks the next piece of a text. The error is where, in this piece, the first byte is that no text can have.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<(), usize> {
         let mut rest = piece;
         let mut at = 0;
@@ -48,7 +60,7 @@ impl Utf8 {
                 self.len = u8::try_from(tail.len()).unwrap_or(0);
                 Ok(())
             }
-            Some(_) => Err(at + error.valid_up_to()),
+            Some(_) => Err(at + first_bad_byte(rest)),
         }
     }
 
@@ -106,7 +118,7 @@ mod tests {
     #[test]
     fn the_first_byte_that_can_not_be_fails_at_once() {
         // A surrogate: the second byte decides, the third is not waited for.
-        assert_eq!(Utf8::default().feed(b"ab\xed\xa0"), Err(2));
+        assert_eq!(Utf8::default().feed(b"ab\xed\xa0"), Err(3));
         let mut utf8 = Utf8::default();
         assert_eq!(utf8.feed(b"\xf4"), Ok(()));
         assert_eq!(utf8.feed(b"\x90"), Err(0));

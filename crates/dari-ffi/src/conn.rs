@@ -30,8 +30,9 @@ pub unsafe extern "C" fn dari_conn_send(
 ///
 /// `code` is 1000 to 1003, 1007 to 1014, or 3000 to 4999; 0 sends none, and
 /// then no reason. `reason` may be NULL; DARI_ERR_TOO_BIG above 123 bytes.
-/// What is queued is sent first; no more messages are delivered.
-/// DARI_ERR_STATE: not open, or closing already.
+/// What is queued is sent first; no more messages are delivered. A client that
+/// is not open yet gives up. DARI_ERR_STATE: closing already, or a request
+/// that waits for its answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_conn_close(
     r#loop: *mut dari_loop_t,

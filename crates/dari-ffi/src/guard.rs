@@ -201,3 +201,93 @@ fn thread() -> u64 {
         number => number,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{DARI_ERR_ARGUMENT, dari_last_error};
+    use dari::Config;
+    use std::ffi::CStr;
+    use std::thread::spawn;
+
+    fn new_loop() -> *mut dari_loop_t {
+        own(Loop::new(Config::default()).expect("a poller"))
+    }
+
+    fn last_error() -> String {
+        // SAFETY: it is text until the next error of this thread.
+        unsafe { CStr::from_ptr(dari_last_error()) }.to_string_lossy().into_owned()
+    }
+
+    fn call(owner: *const dari_loop_t) -> dari_status_t {
+        verb("call", owner, |_| Ok(DARI_OK))
+    }
+
+    #[test]
+    fn a_panic_poisons_the_loop_and_no_more() {
+        let (spoilt, other) = (new_loop(), new_loop());
+        assert_eq!(verb("verb", spoilt, |_| panic!("on purpose")), DARI_ERR_PANIC);
+        assert_eq!(last_error(), "verb: a bug in dari: it panicked");
+        assert_eq!(call(spoilt), DARI_ERR_PANIC);
+        assert_eq!(exclusive("run", spoilt, Loop::run), DARI_ERR_PANIC);
+        assert_eq!(getter(spoilt, 7, |_| 8), 7);
+        assert_eq!(call(other), DARI_OK);
+        assert_eq!(disown("free", spoilt), DARI_OK);
+        assert_eq!(disown("free", other), DARI_OK);
+    }
+
+    #[test]
+    fn a_panic_in_a_getter_gives_the_neutral_value_and_poisons() {
+        let owner = new_loop();
+        assert_eq!(getter(owner, 7, |_| panic!("on purpose")), 7);
+        assert_eq!(call(owner), DARI_ERR_PANIC);
+        assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    #[test]
+    fn a_panic_inside_a_hook_ends_the_turn_and_no_later_hook_is_called() {
+        let owner = new_loop();
+        let hook = move |net: &mut Net| lend(owner, net, |owner| assert!(verb("verb", owner, |_| panic!()) < 0));
+        let turn = exclusive("turn", owner, |inner| {
+            hook(inner.net());
+            unreachable!("the hook has unwound")
+        });
+        assert_eq!(turn, DARI_ERR_PANIC);
+        assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    #[test]
+    fn a_call_inside_a_hook_uses_the_net_that_was_lent() {
+        let owner = new_loop();
+        let turn = exclusive("turn", owner, |inner| {
+            let lent = ptr::from_mut(inner.net());
+            lend(owner, inner.net(), |owner| {
+                assert_eq!(call(owner), DARI_OK);
+                assert!(getter(owner, false, |net| ptr::eq(net, lent)));
+                assert_eq!(exclusive("turn", owner, Loop::run), DARI_ERR_STATE);
+                assert_eq!(disown("free", owner), DARI_ERR_STATE);
+            });
+            // Busy, but not in a hook: a signal handler, or a `dropped`.
+            assert_eq!(call(owner), DARI_ERR_STATE);
+            Ok(())
+        });
+        assert_eq!(turn, DARI_OK);
+        assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    #[test]
+    fn no_thread_has_the_number_of_another() {
+        let owner = new_loop();
+        let address = owner as usize;
+        let elsewhere = move || call(ptr::with_exposed_provenance(address));
+        assert_eq!(spawn(elsewhere).join().expect("no panic"), DARI_ERR_THREAD);
+        assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    #[test]
+    fn the_checks_come_in_their_order() {
+        assert_eq!(call(ptr::null()), DARI_ERR_ARGUMENT);
+        assert_eq!(last_error(), "call: loop is NULL");
+        assert_eq!(disown("free", ptr::null_mut()), DARI_OK);
+    }
+}

@@ -12,8 +12,9 @@ use std::ptr;
 
 /// Gives a connection everything that is published to `topic`.
 ///
-/// A topic is there while it has subscribers. Subscribing twice is once. The
-/// end of the connection unsubscribes. DARI_ERR_STATE: not open.
+/// It may do so before it is open, and hears what comes after `open`. A topic
+/// is there while it has subscribers. Subscribing twice is once. The end of
+/// the connection unsubscribes. DARI_ERR_STATE: it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_conn_subscribe(
     r#loop: *mut dari_loop_t,

@@ -53,6 +53,7 @@ let wanted = tidy(store.get("name") ?? "", NAME_MAX);
 let renaming = false;
 let everOpen = false; // In this room.
 let tries = 0; // That did not open, since.
+let again = false; // The next Welcome is not the first.
 let unread = 0;
 
 // ---------------------------------------------------------------- The link
@@ -73,7 +74,11 @@ function showState(state) {
   $("now").disabled = state !== "closed";
   if (state === "open") {
     if (everOpen) log.quiet("", "Connected again");
+    again = everOpen;
     everOpen = true;
+    // The past comes in one gush, up to the list of who is here: not to be
+    // read out line by line.
+    $("log").ariaBusy = "true";
     tries = 0;
     $("ended").hidden = true;
     log.expectPast();
@@ -116,6 +121,7 @@ function heard(line) {
       people.clear();
       for (const name of it.names.trim().split(" ")) if (name !== "..." && name) people.add(name);
       count = Number(it.count);
+      $("log").ariaBusy = "false";
       break;
     case "joined":
       people.add(it.name);
@@ -144,7 +150,8 @@ function heard(line) {
       renaming = false;
       break;
     default:
-      log.house(it.text);
+      if (!again) log.house(it.text);
+      again = false;
   }
   showPeople();
   showTitle();

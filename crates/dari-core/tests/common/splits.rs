@@ -1,4 +1,4 @@
-//! The one helper that runs bytes whole, byte by byte, split at every place, and with bytes behind them; whatever
+//! The one place that runs bytes whole, byte by byte, split at every place, and with bytes behind them; whatever
 //! the pieces, the outcome has to be the same.
 
 use super::{Peer, Seen, TEXT, frame};

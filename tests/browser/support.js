@@ -1,0 +1,56 @@
+// Starts the C programs and Chromium, and ends them again. Holds no test.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+export const ROOT = here("../../");
+export const SHOTS = `${ROOT}target/browser`;
+mkdirSync(SHOTS, { recursive: true });
+
+// A program of target/c, once it listens: { port, output(), end() }.
+export async function start(name, address, ...more) {
+  const child = spawn(here(`${process.env.BIN ?? "../../target/c"}/${name}`), [address, ...more], { cwd: ROOT });
+  let output = "";
+  const ended = once(child, "close");
+  const listening = new Promise((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+        const port = /^listening on .*:(\d+)$/m.exec(output)?.[1];
+        if (port) resolve(Number(port));
+      });
+    }
+    child.on("error", reject);
+    ended.then(() => reject(new Error(`${name} ended: ${output}`)));
+  });
+  return {
+    port: await listening,
+    output: () => output,
+    // Its exit status after SIGTERM.
+    end: async () => {
+      child.kill("SIGTERM");
+      const [status] = await ended;
+      return status;
+    },
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+export function browser() {
+  const args = ["--disable-gpu", "--disable-background-networking", "--no-first-run"];
+  // Chromium does not sandbox itself as root.
+  if (process.getuid?.() === 0) args.push("--no-sandbox");
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args });
+}
+
+// An empty page from an origin of its own: { url, close() }.
+export async function foreignOrigin() {
+  const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.closeAllConnections() ?? server.close() };
+}
