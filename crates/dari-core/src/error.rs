@@ -61,6 +61,7 @@ pub enum Violation {
     CloseCode(u16),
     CloseReason,
     Text,
+    Deflate,
     MessageTooBig { limit: usize, met: u64 },
     TooManyEmptyFragments { limit: u32 },
     OutOfMemory { limit: usize, met: usize },
@@ -135,6 +136,7 @@ impl Violation {
             Self::CloseCode(_) => (1002, "RFC 6455 7.4: the close code is not one that may be sent"),
             Self::CloseReason => (1007, "RFC 6455 5.5.1: the reason of a Close frame is not UTF-8"),
             Self::Text => (1007, "RFC 6455 8.1: a text message is not UTF-8"),
+            Self::Deflate => (1007, "RFC 7692 7.2.2: a compressed message can not be inflated"),
             Self::MessageTooBig { .. } => (1009, "RFC 6455 10.4: a message is longer than the limit"),
             Self::TooManyEmptyFragments { .. } => {
                 (1008, "RFC 6455 10.4: a message has more empty fragments than the limit")
