@@ -86,9 +86,7 @@ impl BodyReader {
             std::mem::take(input).split_at_mut(at)
         };
         *input = rest;
-        io.buffers
-            .append(body, piece, limits.max_body)
-            .map_err(|full| Violation::OutOfMemory { limit: full.limit, met: full.used })?;
+        io.buffers.append(body, piece, limits.max_body).map_err(Violation::from)?;
         Ok(piece.len())
     }
 

@@ -29,6 +29,8 @@ pub struct Buffers {
     kept: usize,
     free: Vec<Vec<u8>>,
     pub(crate) codecs: Codecs,
+    /// Where a message is compressed before its length is known.
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Default for Buffers {
@@ -40,7 +42,7 @@ impl Default for Buffers {
 impl Buffers {
     /// A pool that hands out at most `limit` bytes at a time.
     pub fn new(limit: usize) -> Self {
-        Self { limit, used: 0, kept: 0, free: Vec::new(), codecs: Codecs::default() }
+        Self { limit, used: 0, kept: 0, free: Vec::new(), codecs: Codecs::default(), scratch: Vec::new() }
     }
 
     /// Bytes allocated in buffers that are in use.
@@ -55,7 +57,7 @@ impl Buffers {
 
     /// Whether anything is kept for later that [`decay`](Self::decay) would give back.
     pub fn keeps_any(&self) -> bool {
-        self.kept > 0 || !self.codecs.is_empty()
+        self.kept > 0 || !self.codecs.is_empty() || self.scratch.capacity() > 0
     }
 
     /// Counts memory that is allocated elsewhere.
@@ -95,6 +97,7 @@ impl Buffers {
     /// Gives back to the system half of what is kept; called now and then, the pool decays to nothing.
     pub fn decay(&mut self) {
         self.codecs.decay();
+        self.scratch = Vec::new();
         let keep = self.free.len() / 2;
         for buffer in self.free.drain(keep..) {
             self.kept -= buffer.capacity();

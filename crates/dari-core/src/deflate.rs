@@ -21,9 +21,10 @@ const KEEP: usize = 4;
 
 /// The contexts that connections borrow, and their scratch memory.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "connections hold these boxes, too, and nobody unpacks them on the way")]
 pub(crate) struct Codecs {
-    compressors: Vec<Compressor>,
-    inflaters: Vec<Decompress>,
+    compressors: Vec<Box<Compressor>>,
+    inflaters: Vec<Box<Decompress>>,
 }
 
 /// A compressor with what it was made for.
@@ -51,8 +52,8 @@ impl Codecs {
 pub(crate) struct Codec {
     agreement: Agreement,
     wish: Deflate,
-    compressor: Option<Compressor>,
-    inflater: Option<Decompress>,
+    compressor: Option<Box<Compressor>>,
+    inflater: Option<Box<Decompress>>,
     /// The inflater has come to the end of a stream and waits for another, if there is one.
     ended: bool,
 }
@@ -117,7 +118,8 @@ impl Codec {
                 return Ok(());
             }
             let (taken, made) = (inflater.total_in(), inflater.total_out());
-            let status = inflater.decompress(rest, &mut step, FlushDecompress::Sync).map_err(|_| Violation::Deflate)?;
+            let status =
+                inflater.decompress(rest, &mut step, FlushDecompress::Sync).map_err(|_| Violation::Deflate)?;
             let count = |before: u64, after: u64| usize::try_from(after - before).unwrap_or(0);
             let (taken, made) = (count(taken, inflater.total_in()), count(made, inflater.total_out()));
             rest = rest.get(taken..).unwrap_or_default();
@@ -195,17 +197,17 @@ fn deflate(compressor: &mut Compress, message: &[u8], out: &mut Vec<u8>) -> Opti
     Some(())
 }
 
-fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Option<Compressor> {
+fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Option<Box<Compressor>> {
     buffers.charge(COMPRESSOR).ok()?;
     let kept = &mut buffers.codecs.compressors;
     if let Some(at) = kept.iter().position(|kept| kept.bits == bits && kept.level == level) {
         return Some(kept.swap_remove(at));
     }
     let inner = Compress::new_with_window_bits(Compression::new(level.into()), false, bits);
-    Some(Compressor { inner, bits, level })
+    Some(Box::new(Compressor { inner, bits, level }))
 }
 
-fn return_compressor(buffers: &mut Buffers, mut compressor: Compressor) {
+fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
     buffers.uncharge(COMPRESSOR);
     if buffers.codecs.compressors.len() < KEEP {
         compressor.inner.reset();
@@ -213,12 +215,12 @@ fn return_compressor(buffers: &mut Buffers, mut compressor: Compressor) {
     }
 }
 
-fn borrow_inflater(buffers: &mut Buffers) -> Result<Decompress, Violation> {
-    buffers.charge(INFLATER).map_err(|full| Violation::OutOfMemory { limit: full.limit, met: full.used })?;
-    Ok(buffers.codecs.inflaters.pop().unwrap_or_else(|| Decompress::new(false)))
+fn borrow_inflater(buffers: &mut Buffers) -> Result<Box<Decompress>, Violation> {
+    buffers.charge(INFLATER).map_err(Violation::from)?;
+    Ok(buffers.codecs.inflaters.pop().unwrap_or_else(|| Box::new(Decompress::new(false))))
 }
 
-fn return_inflater(buffers: &mut Buffers, mut inflater: Decompress) {
+fn return_inflater(buffers: &mut Buffers, mut inflater: Box<Decompress>) {
     buffers.uncharge(INFLATER);
     if buffers.codecs.inflaters.len() < KEEP {
         inflater.reset(false);

@@ -182,6 +182,8 @@ pub enum Misuse {
     NotAnUpgrade,
     /// A text message is not UTF-8 from this byte on.
     NotUtf8(usize),
+    /// A message is being sent in parts: another one, or a part of the other kind, has to wait.
+    BetweenParts,
     /// The close code may not be sent (RFC 6455 7.4).
     Code(u16),
     /// A reason or a control payload is longer than the frame may be: length and limit in bytes.
@@ -204,6 +206,7 @@ impl fmt::Display for Misuse {
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
             Self::NotAnUpgrade => f.write_str("the request is not an opening handshake"),
             Self::NotUtf8(at) => write!(f, "the text is not UTF-8 from byte {at} on"),
+            Self::BetweenParts => f.write_str("a message is being sent in parts: its last part comes first"),
             Self::Code(code) => {
                 write!(f, "close code {code} may not be sent; 1000-1003, 1007-1014 and 3000-4999 may (RFC 6455 7.4)")
             }

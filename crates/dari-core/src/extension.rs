@@ -78,10 +78,7 @@ impl Parameters {
 }
 
 /// The server's answer to what a client offers: the first offer that will do (RFC 7692 5.1).
-pub(crate) fn answer<'a>(
-    offers: impl Iterator<Item = &'a [u8]>,
-    wish: &Deflate,
-) -> Option<(Agreement, String)> {
+pub(crate) fn answer<'a>(offers: impl Iterator<Item = &'a [u8]>, wish: &Deflate) -> Option<(Agreement, String)> {
     let offer = offers.flat_map(|line| split(line, b',')).find_map(|element| Parameters::read(element, true))?;
     let mut text = String::from("permessage-deflate");
     let send_takeover = wish.takeover && !offer.server_no_takeover;
@@ -208,7 +205,8 @@ mod tests {
         let full = Agreement { send_bits: 15, send_takeover: true, receive_takeover: true };
         assert_eq!(read("permessage-deflate", Some(&TAKEOVER)), Ok(Some(full)));
         let narrow = Agreement { send_bits: 8, send_takeover: false, receive_takeover: false };
-        let text = "permessage-deflate; client_max_window_bits=8; client_no_context_takeover; server_no_context_takeover";
+        let text =
+            "permessage-deflate; client_max_window_bits=8; client_no_context_takeover; server_no_context_takeover";
         assert_eq!(read(text, Some(&TAKEOVER)), Ok(Some(narrow)));
         assert_eq!(read("permessage-deflate", None), Err(()));
         assert_eq!(read("permessage-deflate, permessage-deflate", Some(&TAKEOVER)), Err(()));

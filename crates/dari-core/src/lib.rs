@@ -13,7 +13,7 @@
 //! What the caller does wrong is a [`Misuse`], and then nothing has changed.
 //!
 //! ```
-//! use dari_core::{Buffers, Connection, Event, Io, Limits, Message, NoEntropy};
+//! use dari_core::{Buffers, Connection, Event, Io, Limits, Message, NoEntropy, Squeeze};
 //! use std::sync::Arc;
 //!
 //! let mut connection = Connection::server(Arc::new(Limits::default()));
@@ -27,7 +27,7 @@
 //!     match connection.receive(&mut input, &mut io) {
 //!         Some(Event::Upgrade) => connection.accept(None, &[], &mut io).unwrap(),
 //!         Some(Event::Message { kind, payload }) => {
-//!             connection.send(Message { kind, data: &payload }, &mut io).unwrap();
+//!             connection.send(Message { kind, data: &payload }, Squeeze::Auto, &mut io).unwrap();
 //!         }
 //!         Some(_) => {}
 //!         None => break,
@@ -69,7 +69,7 @@ pub use handshake::{is_same_origin, offered};
 pub use http::{Request, status_reason};
 pub use io::{Entropy, Io, NoEntropy, Output};
 pub use limits::{Deflate, Limits};
-pub use message::{Kind, Message, Payload, Prepared};
+pub use message::{Kind, Message, Payload, Prepared, Squeeze};
 pub use url::{BadUrl, Host, Url};
 
 #[doc(hidden)]

@@ -15,6 +15,8 @@ pub struct Limits {
     pub max_target: usize,
     /// Longest body of a plain HTTP request in bytes, decoded. Default 1 MiB.
     pub max_body: usize,
+    /// Whether messages are handed on in parts as they come, in place of whole ones. Default no.
+    pub parts: bool,
     /// permessage-deflate (RFC 7692). Default off.
     pub deflate: Option<Deflate>,
 }
@@ -45,6 +47,7 @@ impl Default for Limits {
             max_headers: 100,
             max_target: 8 << 10,
             max_body: 1 << 20,
+            parts: false,
             deflate: None,
         }
     }

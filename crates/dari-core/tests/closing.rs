@@ -26,8 +26,7 @@ fn close_is_reported_once_when_the_peer_closes() {
         let mut peer = Peer::open(is_client);
         assert_eq!(peer.feed(&[bye(is_client, 1001), bye(is_client, 1001)].concat()), [Seen::Closed]);
         assert_eq!(peer.state(), State::Closed);
-        let wanted =
-            Closing { first: By::Peer, sent: Some(1001), received: received(1001, ""), failure: None };
+        let wanted = Closing { first: By::Peer, sent: Some(1001), received: received(1001, ""), failure: None };
         assert_eq!(peer.closing(), Some(&wanted));
         assert_eq!(plain(&peer.sent()), [(FIN | CLOSE, close_payload(1001, b""))]);
         assert_eq!(peer.feed(&bye(is_client, 1000)), []);
@@ -45,9 +44,7 @@ fn close_is_reported_once_when_both_sides_close() {
     assert_eq!(server.feed(&from_client), [Seen::Closed]);
     assert_eq!(client.feed(&from_server), [Seen::Closed]);
     assert_eq!((server.sent(), client.sent()), (vec![], vec![]), "no Close frame is answered twice");
-    for (peer, sent, got) in
-        [(&server, 1000, received(3000, "client")), (&client, 3000, received(1000, "server"))]
-    {
+    for (peer, sent, got) in [(&server, 1000, received(3000, "client")), (&client, 3000, received(1000, "server"))] {
         let closing = peer.closing().unwrap();
         assert_eq!((closing.first, closing.sent, &closing.received), (By::Us, Some(sent), &got));
         assert!(closing.was_clean());

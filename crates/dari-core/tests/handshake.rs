@@ -229,7 +229,8 @@ fn header_injection_is_a_misuse_of_the_client() {
         Peer::client(Limits::default(), opening, Noise::Zeros).err()
     };
     let evil = "x\r\nEvil: y";
-    for (name, value) in [("X", evil), (evil, "x"), ("X", "\0"), ("", ""), ("Host", "b"), ("sec-websocket-key", "b")] {
+    for (name, value) in [("X", evil), (evil, "x"), ("X", "\0"), ("", ""), ("Host", "b"), ("sec-websocket-key", "b")]
+    {
         let misuse = refused(&|opening| opening.headers = vec![(name.into(), value.into())]);
         assert_eq!(misuse, Some(Misuse::Header(name.into())));
     }

@@ -322,7 +322,7 @@ impl Loop {
                 Due::User(slot) => self.net.fire(slot),
                 Due::Decay => {
                     self.net.buffers.decay();
-                    self.net.decays = self.net.buffers.kept() > 0;
+                    self.net.decays = self.net.buffers.keeps_any();
                     if self.net.decays {
                         self.net.timers.set(now + DECAY_MS, Due::Decay);
                     }
@@ -509,6 +509,13 @@ fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
         Event::Message { kind, payload } => {
             let message = Message { kind, data: &payload };
             hook(net, slot, |handler, net, id| handler.message(net, id, message));
+            if let Payload::Buffer(buffer) = payload {
+                net.buffers.give_back(buffer);
+            }
+        }
+        Event::Part { kind, payload, is_last } => {
+            let part = Message { kind, data: &payload };
+            hook(net, slot, |handler, net, id| handler.part(net, id, part, is_last));
             if let Payload::Buffer(buffer) = payload {
                 net.buffers.give_back(buffer);
             }
