@@ -77,7 +77,7 @@ $(OUT):
 -include $(wildcard $(OUT)/.d/*.d)
 
 run: need $(OUT)/chat
-	exec $(OUT)/chat $(ADDRESS)
+	@exec $(OUT)/chat $(ADDRESS)
 
 clean:
 	rm -rf target tests/browser/node_modules

@@ -280,7 +280,8 @@ typedef struct {
     // A client asks for something else, and its body is here: answer now or
     // later, with dari_conn_respond. NULL answers 426.
     void (*http)(void *user, dari_loop_t *loop, dari_conn_t conn);
-    // The peer answered a ping, with the ping's bytes.
+    // The peer answered a ping: the bytes of yours, or none if it was sent for
+    // idle_ms.
     void (*pong)(void *user, dari_loop_t *loop, dari_conn_t conn, const void *data, size_t len);
 } dari_handler_t;
 

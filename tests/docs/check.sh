@@ -187,7 +187,7 @@ while IFS=$tab read -r name value place; do
     path=${place%%:*}
     in=${place#*:}
     # Numbers are compared without their underscores.
-    if ! sed 's/\([0-9]\)_\([0-9]\)/\1\2/g' "$path" | grep -Eq "(^|[ {])$in(: [a-z0-9]+ =|:) *($(in_rust "$value"))[,;]"; then
+    if ! sed 's/\([0-9]\)_\([0-9]\)/\1\2/g' "$path" | grep -Eq "(^|[ {])$in(: [a-z0-9]+ =|:) *($(in_rust "$value"))[,; ]"; then
         echo "docs/limits.md: $name is not $value in $place" >>"$bad"
     fi
     case $name in

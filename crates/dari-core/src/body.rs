@@ -85,9 +85,7 @@ impl BodyReader {
     ) -> Result<usize, Violation> {
         let len = left.min(input.len());
         let piece = input.get(..len).unwrap_or_default();
-        io.buffers
-            .append(body, piece, limits.max_body)
-            .map_err(|full| Violation::OutOfMemory { limit: full.limit, met: full.used })?;
+        io.buffers.append(body, piece, limits.max_body).map_err(Violation::from)?;
         let _ = input.split_off_mut(..len);
         Ok(len)
     }

@@ -3,6 +3,8 @@
 //! A buffer grows with what has arrived and never with what a header declares. What is counted is what is
 //! allocated, not what is filled. Nothing here aborts when memory is short.
 
+use crate::deflate::Codecs;
+
 /// Buffers of up to this size are kept for the next message.
 const KEEP_EACH: usize = 4 << 20;
 /// This much is kept in all.
@@ -26,6 +28,9 @@ pub struct Buffers {
     used: usize,
     kept: usize,
     free: Vec<Vec<u8>>,
+    pub(crate) codecs: Codecs,
+    /// Where a message is compressed before its length is known.
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Default for Buffers {
@@ -37,7 +42,7 @@ impl Default for Buffers {
 impl Buffers {
     /// A pool that hands out at most `limit` bytes at a time.
     pub fn new(limit: usize) -> Self {
-        Self { limit, used: 0, kept: 0, free: Vec::new() }
+        Self { limit, used: 0, kept: 0, free: Vec::new(), codecs: Codecs::default(), scratch: Vec::new() }
     }
 
     /// Bytes allocated in buffers that are in use.
@@ -48,6 +53,22 @@ impl Buffers {
     /// Bytes kept for later.
     pub fn kept(&self) -> usize {
         self.kept
+    }
+
+    /// Whether anything is kept for later that [`decay`](Self::decay) would give back.
+    pub fn keeps_any(&self) -> bool {
+        self.kept > 0 || !self.codecs.is_empty() || self.scratch.capacity() > 0
+    }
+
+    /// Counts memory that is allocated elsewhere.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        self.check(bytes)?;
+        self.used += bytes;
+        Ok(())
+    }
+
+    pub(crate) fn uncharge(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
     }
 
     /// Appends `bytes` to a buffer of this pool, which grows to at most `most` bytes ahead of need.
@@ -75,6 +96,8 @@ impl Buffers {
 
     /// Gives back to the system half of what is kept; called now and then, the pool decays to nothing.
     pub fn decay(&mut self) {
+        self.codecs.decay();
+        self.scratch = Vec::new();
         let keep = self.free.len() / 2;
         for buffer in self.free.drain(keep..) {
             self.kept -= buffer.capacity();

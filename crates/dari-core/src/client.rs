@@ -1,10 +1,12 @@
 //! The client's side of the opening handshake (RFC 6455 4.1): the request, and what the answer must be.
 
+use crate::deflate::Codec;
+use crate::extension;
 use crate::handshake::{ACCEPT, RESERVED, accept_key, write_line};
 use crate::head::Head;
 use crate::http::{self, has_token, trim, violation};
 use crate::io::Io;
-use crate::{Limits, Misuse, Violation};
+use crate::{Deflate, Limits, Misuse, Violation};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -29,19 +31,20 @@ pub(crate) struct Client {
     pub(crate) head: Head,
     accept: [u8; ACCEPT],
     protocols: Vec<String>,
+    wish: Option<Deflate>,
 }
 
 /// What the server has answered.
 pub(crate) enum Answer {
-    /// 101: open, with this subprotocol.
-    Open(Option<String>),
+    /// 101: open.
+    Open { protocol: Option<String>, codec: Option<Codec> },
     /// Another status.
     Refused(u16),
 }
 
 impl Client {
     /// Checks what is asked for, and appends the request.
-    pub(crate) fn start(opening: Opening, io: &mut Io<'_>) -> Result<Self, Misuse> {
+    pub(crate) fn start(opening: Opening, wish: Option<Deflate>, io: &mut Io<'_>) -> Result<Self, Misuse> {
         let headers: Vec<(&str, &str)> = opening.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         http::check_headers(&headers, &RESERVED)?;
         if let Some(origin) = &opening.origin {
@@ -73,13 +76,16 @@ impl Client {
         if !opening.protocols.is_empty() {
             write_line(text, "Sec-WebSocket-Protocol", &opening.protocols.join(", "));
         }
+        if let Some(wish) = &wish {
+            write_line(text, "Sec-WebSocket-Extensions", extension::offer(wish));
+        }
         if let Some(origin) = &opening.origin {
             write_line(text, "Origin", origin);
         }
         headers.iter().for_each(|(name, value)| write_line(text, name, value));
         text.extend_from_slice(b"\r\n");
         let accept = accept_key(key.as_bytes());
-        Ok(Self { head: Head::default(), accept, protocols: opening.protocols })
+        Ok(Self { head: Head::default(), accept, protocols: opening.protocols, wish })
     }
 
     /// Judges the answer's head (RFC 6455 4.1, the list after the request's).
@@ -122,10 +128,11 @@ impl Client {
         if only("sec-websocket-accept") != Some(&self.accept) {
             return Err(Violation::AnswerAccept);
         }
-        if values("sec-websocket-extensions").any(|value| !trim(value).is_empty()) {
-            return Err(Violation::AnswerExtension);
-        }
-        self.chosen(only("sec-websocket-protocol"), values("sec-websocket-protocol").count()).map(Answer::Open)
+        let agreed = extension::agreed(values("sec-websocket-extensions"), self.wish.as_ref())
+            .map_err(|()| Violation::AnswerExtension)?;
+        let protocol = self.chosen(only("sec-websocket-protocol"), values("sec-websocket-protocol").count())?;
+        let codec = agreed.zip(self.wish).map(|(agreed, wish)| Codec::new(agreed, wish));
+        Ok(Answer::Open { protocol, codec })
     }
 
     /// One of the offered subprotocols, once. As in a browser, none at all fails a client that offered some.

@@ -6,10 +6,11 @@
 
 use crate::client::{Answer, Client, Opening};
 use crate::close::{self, By, Closing, Failure};
+use crate::deflate::Codec;
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::handshake;
 use crate::io::Io;
-use crate::message::{self, Kind, Message, Payload, Prepared};
+use crate::message::{self, Kind, Message, Payload, Prepared, Squeeze};
 use crate::receive::Unfinished;
 use crate::server::{After, Asked, Server};
 use crate::{Limits, Misuse, Request};
@@ -49,6 +50,15 @@ pub enum Event<'b> {
         /// What it says.
         payload: Payload<'b>,
     },
+    /// A part of a message, in place of whole ones ([`Limits::parts`]).
+    Part {
+        /// Text or binary. The parts of a text are cut anywhere, within characters, too.
+        kind: Kind,
+        /// What has come.
+        payload: Payload<'b>,
+        /// Whether the message ends with it.
+        is_last: bool,
+    },
     /// The answer to a ping, or a heartbeat nobody asked for.
     Pong(Payload<'b>),
     /// The peer broke a rule; the answer that says so is in the output. An open connection is closing now and only
@@ -65,11 +75,27 @@ pub struct Connection {
     phase: Phase,
     pub(crate) unfinished: Option<Box<Unfinished>>,
     pub(crate) closing: Option<Box<Closing>>,
-    protocol: Option<Box<str>>,
+    pub(crate) agreed: Option<Box<Agreed>>,
     /// Bytes of the peer that were taken.
     pub(crate) received: u64,
     pub(crate) is_client: bool,
     pub(crate) state: State,
+    /// The message that is being sent in parts.
+    sending: Option<Kind>,
+}
+
+/// What the two sides have agreed on beyond the protocol itself; most connections have nothing of it.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    protocol: Option<Box<str>>,
+    pub(crate) codec: Option<Codec>,
+}
+
+impl Agreed {
+    fn new(protocol: Option<&str>, codec: Option<Codec>) -> Option<Box<Self>> {
+        let is_something = protocol.is_some() || codec.is_some();
+        is_something.then(|| Box::new(Self { protocol: protocol.map(Into::into), codec }))
+    }
 }
 
 #[derive(Debug)]
@@ -87,7 +113,7 @@ impl Connection {
 
     /// The client's end; the request of its handshake is in the output.
     pub fn client(limits: Arc<Limits>, opening: Opening, io: &mut Io<'_>) -> Result<Self, Misuse> {
-        let client = Client::start(opening, io)?;
+        let client = Client::start(opening, limits.deflate, io)?;
         Ok(Self::new(limits, Phase::Client(Box::new(client)), true))
     }
 
@@ -97,10 +123,11 @@ impl Connection {
             phase,
             unfinished: None,
             closing: None,
-            protocol: None,
+            agreed: None,
             received: 0,
             is_client,
             state: State::Connecting,
+            sending: None,
         }
     }
 
@@ -116,7 +143,16 @@ impl Connection {
 
     /// The subprotocol agreed on.
     pub fn protocol(&self) -> Option<&str> {
-        self.protocol.as_deref()
+        self.agreed.as_ref()?.protocol.as_deref()
+    }
+
+    /// Whether permessage-deflate (RFC 7692) is agreed on.
+    pub fn may_compress(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.codec.is_some())
+    }
+
+    pub(crate) fn codec(&mut self) -> Option<&mut Codec> {
+        self.agreed.as_mut()?.codec.as_mut()
     }
 
     /// The request that waits for an answer.
@@ -173,9 +209,9 @@ impl Connection {
         headers: &[(&str, &str)],
         io: &mut Io<'_>,
     ) -> Result<(), Misuse> {
-        let server = self.server_end()?;
-        server.accept(protocol, headers, io)?;
-        self.protocol = protocol.map(Into::into);
+        let wish = self.limits.deflate;
+        let codec = self.server_end()?.accept(protocol, headers, wish.as_ref(), io)?;
+        self.agreed = Agreed::new(protocol, codec);
         self.open(io);
         Ok(())
     }
@@ -216,19 +252,48 @@ impl Connection {
 
     /// Sends a message.
     pub fn send(&mut self, message: Message<'_>, io: &mut Io<'_>) -> Result<(), Misuse> {
-        self.check_open()?;
+        self.send_with(message, Squeeze::Auto, io)
+    }
+
+    /// The same, and whether it is to be compressed, if the peer has agreed to that.
+    pub fn send_with(&mut self, message: Message<'_>, squeeze: Squeeze, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_between_messages()?;
         message.check()?;
-        message::write(message, self.is_client, io);
+        let is_client = self.is_client;
+        message::write(message, squeeze, self.codec(), is_client, io);
+        Ok(())
+    }
+
+    /// Sends a part of a message, uncompressed; the last one says so. Until then no other message can be sent. Text
+    /// is checked part by part: each ends with a whole character.
+    pub fn send_part(&mut self, part: Message<'_>, is_last: bool, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_open()?;
+        if self.sending.is_some_and(|kind| kind != part.kind) {
+            return Err(Misuse::BetweenParts);
+        }
+        part.check()?;
+        message::write_part(part, self.sending.is_none(), is_last, self.is_client, io);
+        self.sending = (!is_last).then_some(part.kind);
         Ok(())
     }
 
     /// Sends a message that was checked and framed before.
     pub fn send_prepared(&mut self, prepared: &Prepared, io: &mut Io<'_>) -> Result<(), Misuse> {
-        self.check_open()?;
-        if self.is_client {
-            message::write(prepared.message(), true, io);
-        } else {
-            io.out.shared(prepared.frame());
+        self.check_between_messages()?;
+        let (message, is_client) = (prepared.message(), self.is_client);
+        let codec = self.codec();
+        let squeezes =
+            codec.as_ref().is_some_and(|codec| message::wants(prepared.squeeze(), codec, message.data.len()));
+        let key = codec.as_ref().filter(|_| squeezes).and_then(|codec| codec.shared_key());
+        match key {
+            _ if is_client => message::write(message, prepared.squeeze(), codec, true, io),
+            Some(key) => match prepared.squeezed(key, io.buffers) {
+                Some(frame) => io.out.shared(&frame),
+                None => io.out.shared(prepared.frame()),
+            },
+            // It depends on what this peer has got before: that is nobody else's.
+            None if squeezes => message::write(message, prepared.squeeze(), codec, false, io),
+            None => io.out.shared(prepared.frame()),
         }
         Ok(())
     }
@@ -275,6 +340,9 @@ impl Connection {
         self.abandon_message(io);
         self.unfinished = None;
         self.leave_handshake(io);
+        if let Some(codec) = self.agreed.as_mut().and_then(|agreed| agreed.codec.take()) {
+            codec.release(io.buffers);
+        }
     }
 
     // --- until it is open ---------------------------------------------------------------------------------------
@@ -320,8 +388,8 @@ impl Connection {
         };
         let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
         match client.answer(text, &self.limits, io) {
-            Ok(Answer::Open(protocol)) => {
-                self.protocol = protocol.map(Into::into);
+            Ok(Answer::Open { protocol, codec }) => {
+                self.agreed = Agreed::new(protocol.as_deref(), codec);
                 self.state = State::Open;
                 Some(Event::Open)
             }
@@ -422,6 +490,11 @@ impl Connection {
         if self.unfinished.as_deref().is_some_and(is_done) {
             self.unfinished = None;
         }
+    }
+
+    fn check_between_messages(&self) -> Result<(), Misuse> {
+        self.check_open()?;
+        if self.sending.is_some() { Err(Misuse::BetweenParts) } else { Ok(()) }
     }
 
     fn check_open(&self) -> Result<(), Misuse> {

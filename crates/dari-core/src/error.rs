@@ -61,6 +61,7 @@ pub enum Violation {
     CloseCode(u16),
     CloseReason,
     Text,
+    Deflate,
     MessageTooBig { limit: usize, met: u64 },
     TooManyEmptyFragments { limit: u32 },
     OutOfMemory { limit: usize, met: usize },
@@ -135,6 +136,7 @@ impl Violation {
             Self::CloseCode(_) => (1002, "RFC 6455 7.4: the close code is not one that may be sent"),
             Self::CloseReason => (1007, "RFC 6455 5.5.1: the reason of a Close frame is not UTF-8"),
             Self::Text => (1007, "RFC 6455 8.1: a text message is not UTF-8"),
+            Self::Deflate => (1007, "RFC 7692 7.2.2: a compressed message can not be inflated"),
             Self::MessageTooBig { .. } => (1009, "RFC 6455 10.4: a message is longer than the limit"),
             Self::TooManyEmptyFragments { .. } => {
                 (1008, "RFC 6455 10.4: a message has more empty fragments than the limit")
@@ -180,6 +182,8 @@ pub enum Misuse {
     NotAnUpgrade,
     /// A text message is not UTF-8 from this byte on.
     NotUtf8(usize),
+    /// A message is being sent in parts: another one, or a part of the other kind, has to wait.
+    BetweenParts,
     /// The close code may not be sent (RFC 6455 7.4).
     Code(u16),
     /// A reason or a control payload is longer than the frame may be: length and limit in bytes.
@@ -204,6 +208,7 @@ impl fmt::Display for Misuse {
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
             Self::NotAnUpgrade => f.write_str("the request is not an opening handshake"),
             Self::NotUtf8(at) => write!(f, "the text is not UTF-8 from byte {at} on"),
+            Self::BetweenParts => f.write_str("a message is being sent in parts: its last part comes first"),
             Self::Code(code) => {
                 write!(f, "close code {code} may not be sent; 1000-1003, 1007-1014 and 3000-4999 may (RFC 6455 7.4)")
             }

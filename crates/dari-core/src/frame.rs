@@ -4,6 +4,8 @@ use crate::Violation;
 
 /// Longest payload of a control frame (RFC 6455 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
+/// RSV1, as it stands in [`Header::reserved`].
+const RSV1: u8 = 0b100;
 /// Longest header: two bytes, a length of eight, a key of four.
 pub(crate) const MAX_HEADER: usize = 14;
 
@@ -87,9 +89,16 @@ impl Header {
         Some((header, bytes.len() - rest.len()))
     }
 
-    /// The rules that need nothing but the header and the peer's role. `by_client`: the peer is a client.
-    pub(crate) fn check(&self, by_client: bool) -> Result<(), Violation> {
-        if self.reserved != 0 {
+    /// Whether RSV1 says that a compressed message begins (RFC 7692 6).
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.reserved == RSV1
+    }
+
+    /// The rules that need nothing but the header and the peer's role. `by_client`: the peer is a client;
+    /// `may_compress`: permessage-deflate is agreed on.
+    pub(crate) fn check(&self, by_client: bool, may_compress: bool) -> Result<(), Violation> {
+        let may_be = may_compress && matches!(self.opcode, Opcode::Text | Opcode::Binary);
+        if self.reserved != 0 && !(self.is_compressed() && may_be) {
             return Err(Violation::ReservedBits);
         }
         if matches!(self.opcode, Opcode::Reserved(_)) {
@@ -118,10 +127,31 @@ impl Header {
     }
 }
 
+/// The first byte of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First {
+    pub(crate) opcode: Opcode,
+    pub(crate) fin: bool,
+    pub(crate) compressed: bool,
+}
+
+impl First {
+    /// That of a frame which is a whole message, or a control frame.
+    pub(crate) fn whole(opcode: Opcode) -> Self {
+        Self { opcode, fin: true, compressed: false }
+    }
+
+    fn bits(self) -> u8 {
+        let fin = if self.fin { 0x80 } else { 0 };
+        let compressed = if self.compressed { RSV1 << 4 } else { 0 };
+        fin | compressed | self.opcode.bits()
+    }
+}
+
 /// Appends a frame header.
-pub(crate) fn write(out: &mut Vec<u8>, fin: bool, opcode: Opcode, key: Option<[u8; 4]>, len: usize) {
+pub(crate) fn write(out: &mut Vec<u8>, first: First, key: Option<[u8; 4]>, len: usize) {
     let masked = if key.is_some() { 0x80 } else { 0 };
-    let first = if fin { 0x80 | opcode.bits() } else { opcode.bits() };
+    let first = first.bits();
     // RFC 6455 5.2: the shortest form that holds the length.
     if let Ok(short @ 0..=125) = u8::try_from(len) {
         out.extend_from_slice(&[first, masked | short]);
@@ -148,7 +178,7 @@ mod tests {
             for key in [None, Some([1, 2, 3, 4])] {
                 for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping] {
                     let mut bytes = Vec::new();
-                    write(&mut bytes, true, opcode, key, len);
+                    write(&mut bytes, First::whole(opcode), key, len);
                     for cut in 0..bytes.len() {
                         assert_eq!(Header::read(&bytes[..cut]), None);
                     }
@@ -163,7 +193,7 @@ mod tests {
 
     #[test]
     fn each_rule_of_a_header_is_enforced() {
-        let check = |bytes: &[u8]| Header::read(bytes).unwrap().0.check(true);
+        let check = |bytes: &[u8]| Header::read(bytes).unwrap().0.check(true, false);
         assert_eq!(check(b"\x81\x80kkkk"), Ok(()));
         assert_eq!(check(b"\xc1\x80kkkk"), Err(Violation::ReservedBits));
         assert_eq!(check(b"\xa1\x80kkkk"), Err(Violation::ReservedBits));
@@ -176,6 +206,11 @@ mod tests {
         assert_eq!(check(b"\x82\xfe\x00\x7dkkkk"), Err(Violation::LengthNotMinimal));
         assert_eq!(check(b"\x82\xff\0\0\0\0\0\0\xff\xffkkkk"), Err(Violation::LengthNotMinimal));
         assert_eq!(check(b"\x82\xff\x80\0\0\0\0\0\0\0kkkk"), Err(Violation::LengthTopBit));
-        assert_eq!(Header::read(b"\x81\x80kkkk").unwrap().0.check(false), Err(Violation::Masked));
+        let compressed = |bytes: &[u8]| Header::read(bytes).unwrap().0.check(true, true);
+        assert_eq!(compressed(b"\xc1\x80kkkk"), Ok(()));
+        assert_eq!(compressed(b"\xe1\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(compressed(b"\xc0\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(compressed(b"\xc9\x80kkkk"), Err(Violation::ReservedBits));
+        assert_eq!(Header::read(b"\x81\x80kkkk").unwrap().0.check(false, false), Err(Violation::Masked));
     }
 }

@@ -85,6 +85,7 @@ pub fn is_same_origin(origin: &[u8], host: &[u8]) -> bool {
 pub(crate) fn write_accept(
     request: &Request,
     protocol: Option<&str>,
+    extension: Option<&str>,
     headers: &[(&str, &str)],
     io: &mut Io<'_>,
 ) -> Result<(), Misuse> {
@@ -102,6 +103,9 @@ pub(crate) fn write_accept(
     text.extend_from_slice(b"\r\n");
     if let Some(protocol) = protocol {
         write_line(text, "Sec-WebSocket-Protocol", protocol);
+    }
+    if let Some(extension) = extension {
+        write_line(text, "Sec-WebSocket-Extensions", extension);
     }
     headers.iter().for_each(|(name, value)| write_line(text, name, value));
     text.extend_from_slice(b"\r\n");

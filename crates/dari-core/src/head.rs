@@ -32,9 +32,7 @@ impl Head {
         let (front, rest) = std::mem::take(input).split_at_mut(taken);
         *input = rest;
         let whole = scan?.is_some();
-        io.buffers
-            .append(&mut self.bytes, front, limits.max_head)
-            .map_err(|full| (Violation::OutOfMemory { limit: full.limit, met: full.used }, 0))?;
+        io.buffers.append(&mut self.bytes, front, limits.max_head).map_err(|full| (full.into(), 0))?;
         if !whole {
             return Ok(None);
         }

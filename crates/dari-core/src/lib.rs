@@ -44,7 +44,9 @@ mod buffers;
 mod client;
 mod close;
 mod connection;
+mod deflate;
 mod error;
+mod extension;
 mod frame;
 mod handshake;
 mod head;
@@ -66,8 +68,8 @@ pub use error::{Misuse, Violation};
 pub use handshake::{is_same_origin, offered};
 pub use http::{Request, status_reason};
 pub use io::{Entropy, Io, NoEntropy, Output};
-pub use limits::Limits;
-pub use message::{Kind, Message, Payload, Prepared};
+pub use limits::{Deflate, Limits};
+pub use message::{Kind, Message, Payload, Prepared, Squeeze};
 pub use url::{BadUrl, Host, Url};
 
 #[doc(hidden)]

@@ -15,6 +15,27 @@ pub struct Limits {
     pub max_target: usize,
     /// Longest body of a plain HTTP request in bytes, decoded. Default 1 MiB.
     pub max_body: usize,
+    /// Whether messages are handed on in parts as they come, in place of whole ones. Default no.
+    pub parts: bool,
+    /// permessage-deflate (RFC 7692). Default off.
+    pub deflate: Option<Deflate>,
+}
+
+/// How to compress, where the peer agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// Whether messages may refer to earlier ones: smaller, for some 300 KiB a connection. Default no.
+    pub takeover: bool,
+    /// From 1, fast, to 9, small. Default 3.
+    pub level: u8,
+    /// Messages shorter than this go out as they are, in bytes. Default 64.
+    pub min: usize,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { takeover: false, level: 3, min: 64 }
+    }
 }
 
 impl Default for Limits {
@@ -26,6 +47,8 @@ impl Default for Limits {
             max_headers: 100,
             max_target: 8 << 10,
             max_body: 1 << 20,
+            parts: false,
+            deflate: None,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Messages: what they are, how one is put together from fragments, and how one is framed.
 
-use crate::buffers::Buffers;
-use crate::frame::{self, Opcode};
+use crate::buffers::{Buffers, OutOfMemory};
+use crate::deflate::{self, Codec};
+use crate::frame::{self, First, Opcode};
 use crate::io::{Entropy, Io};
 use crate::mask::unmask;
 use crate::utf8::{self, Utf8};
 use crate::{Limits, Misuse, Violation};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Text or binary (RFC 6455 5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,24 +76,46 @@ impl Deref for Payload<'_> {
     }
 }
 
+/// Whether a message is to be compressed, where the peer has agreed to it (RFC 7692).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Squeeze {
+    /// If it is long enough.
+    #[default]
+    Auto,
+    /// Whatever its length.
+    Yes,
+    /// Not this one.
+    No,
+}
+
 /// A message framed once, to be sent to many.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     kind: Kind,
+    squeeze: Squeeze,
     /// As a server sends it: header and payload.
     frame: Arc<[u8]>,
     header: usize,
+    /// The same, compressed, for each window and level that was asked for; nothing where that is no gain.
+    squeezed: Arc<Mutex<Vec<Squeezed>>>,
 }
+
+type Squeezed = ((u8, u8), Option<Arc<[u8]>>);
 
 impl Prepared {
     /// Checks and frames `message`.
     pub fn new(message: Message<'_>) -> Result<Self, Misuse> {
+        Self::new_with(message, Squeeze::Auto)
+    }
+
+    /// The same, and whether it is to be compressed for peers that have agreed to that.
+    pub fn new_with(message: Message<'_>, squeeze: Squeeze) -> Result<Self, Misuse> {
         message.check()?;
         let mut frame = Vec::with_capacity(frame::MAX_HEADER + message.data.len());
-        frame::write(&mut frame, true, message.kind.opcode(), None, message.data.len());
+        frame::write(&mut frame, First::whole(message.kind.opcode()), None, message.data.len());
         let header = frame.len();
         frame.extend_from_slice(message.data);
-        Ok(Self { kind: message.kind, frame: frame.into(), header })
+        Ok(Self { kind: message.kind, squeeze, frame: frame.into(), header, squeezed: Arc::default() })
     }
 
     /// The message.
@@ -100,38 +123,90 @@ impl Prepared {
         Message { kind: self.kind, data: self.frame.get(self.header..).unwrap_or_default() }
     }
 
+    pub(crate) fn squeeze(&self) -> Squeeze {
+        self.squeeze
+    }
+
     /// The whole frame, unmasked.
     pub(crate) fn frame(&self) -> &Arc<[u8]> {
         &self.frame
     }
+
+    /// The whole frame, compressed: once for each `key`. Nothing if that is no gain.
+    pub(crate) fn squeezed(&self, key: (u8, u8), buffers: &mut Buffers) -> Option<Arc<[u8]>> {
+        let mut known = self.squeezed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, frame)) = known.iter().find(|(known, _)| *known == key) {
+            return frame.clone();
+        }
+        let message = self.message();
+        let frame = deflate::compress_shared(message.data, key, buffers).map(|payload| {
+            let mut frame = Vec::with_capacity(frame::MAX_HEADER + payload.len());
+            let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
+            frame::write(&mut frame, first, None, payload.len());
+            frame.extend_from_slice(&payload);
+            Arc::from(frame)
+        });
+        known.push((key, frame.clone()));
+        frame
+    }
 }
 
-/// Appends a data frame. A client masks (RFC 6455 5.3), and so has to copy.
-pub(crate) fn write(message: Message<'_>, is_client: bool, io: &mut Io<'_>) {
-    let (opcode, len) = (message.kind.opcode(), message.data.len());
-    if is_client {
-        write_masked(opcode, message.data, io);
-    } else {
-        frame::write(io.out.buffer(), true, opcode, None, len);
-        io.out.payload(message.data);
+/// Appends a data frame that is a whole message, compressed if both sides want it.
+pub(crate) fn write(
+    message: Message<'_>,
+    squeeze: Squeeze,
+    codec: Option<&mut Codec>,
+    is_client: bool,
+    io: &mut Io<'_>,
+) {
+    let first = First::whole(message.kind.opcode());
+    if let Some(codec) = codec
+        && wants(squeeze, codec, message.data.len())
+    {
+        let mut scratch = std::mem::take(&mut io.buffers.scratch);
+        scratch.clear();
+        let compressed = codec.compress(message.data, io.buffers, &mut scratch);
+        if compressed {
+            write_frame(First { compressed, ..first }, &scratch, is_client, io);
+        }
+        io.buffers.scratch = scratch;
+        if compressed {
+            return;
+        }
     }
+    write_frame(first, message.data, is_client, io);
+}
+
+/// Whether a message of `len` bytes is to be compressed.
+pub(crate) fn wants(squeeze: Squeeze, codec: &Codec, len: usize) -> bool {
+    match squeeze {
+        Squeeze::Auto => codec.wants(len),
+        Squeeze::Yes => true,
+        Squeeze::No => false,
+    }
+}
+
+/// Appends one part of a message: a frame of its own.
+pub(crate) fn write_part(part: Message<'_>, is_first: bool, is_last: bool, is_client: bool, io: &mut Io<'_>) {
+    let opcode = if is_first { part.kind.opcode() } else { Opcode::Continuation };
+    write_frame(First { opcode, fin: is_last, compressed: false }, part.data, is_client, io);
 }
 
 /// Appends a control frame; its payload has at most 125 bytes.
 pub(crate) fn write_control(opcode: Opcode, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
-    if is_client {
-        write_masked(opcode, payload, io);
-    } else {
-        let out = io.out.buffer();
-        frame::write(out, true, opcode, None, payload.len());
-        out.extend_from_slice(payload);
-    }
+    write_frame(First::whole(opcode), payload, is_client, io);
 }
 
-fn write_masked(opcode: Opcode, payload: &[u8], io: &mut Io<'_>) {
+/// Appends a frame. A client masks (RFC 6455 5.3), and so has to copy.
+fn write_frame(first: First, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
+    if !is_client {
+        frame::write(io.out.buffer(), first, None, payload.len());
+        io.out.payload(payload);
+        return;
+    }
     let key = mask_key(io.entropy);
     let out = io.out.buffer();
-    frame::write(out, true, opcode, Some(key), payload.len());
+    frame::write(out, first, Some(key), payload.len());
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(bytes) = out.get_mut(start..) {
@@ -150,25 +225,48 @@ fn mask_key(entropy: &mut dyn Entropy) -> [u8; 4] {
 #[derive(Debug)]
 pub(crate) struct Assembly {
     kind: Kind,
+    is_compressed: bool,
     bytes: Vec<u8>,
+    /// Bytes of the message so far, those that were handed on included.
+    len: usize,
     utf8: Utf8,
     empty_fragments: u32,
 }
 
 impl Assembly {
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, bytes: Vec::new(), utf8: Utf8::default(), empty_fragments: 0 }
+    pub(crate) fn new(kind: Kind, is_compressed: bool) -> Self {
+        Self { kind, is_compressed, bytes: Vec::new(), len: 0, utf8: Utf8::default(), empty_fragments: 0 }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     /// Checks a frame's header against the limits, before its payload comes.
     pub(crate) fn expect(&mut self, len: u64, fin: bool, limits: &Limits) -> Result<(), Violation> {
-        check_length(self.bytes.len(), len, limits)?;
+        // How long a compressed message is shows while it is inflated.
+        if !self.is_compressed {
+            check_length(self.len, len, limits)?;
+        }
         if len == 0 && !fin {
             self.empty_fragments += 1;
             if self.empty_fragments > limits.max_empty_fragments {
                 return Err(Violation::TooManyEmptyFragments { limit: limits.max_empty_fragments });
             }
         }
+        Ok(())
+    }
+
+    /// Checks the next piece of a message that is handed on in parts. The error tells where in it the offence begins.
+    pub(crate) fn pass(&mut self, piece: &[u8]) -> Result<(), (Violation, usize)> {
+        if self.kind == Kind::Text {
+            self.utf8.feed(piece).map_err(|at| (Violation::Text, at))?;
+        }
+        self.len += piece.len();
         Ok(())
     }
 
@@ -180,26 +278,50 @@ impl Assembly {
         more: u64,
         buffers: &mut Buffers,
     ) -> Result<(), (Violation, usize)> {
-        if self.kind == Kind::Text {
-            self.utf8.feed(piece).map_err(|at| (Violation::Text, at))?;
-        }
+        self.pass(piece)?;
         let most = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(self.bytes.len() + piece.len());
-        buffers
-            .append(&mut self.bytes, piece, most)
-            .map_err(|full| (Violation::OutOfMemory { limit: full.limit, met: full.used }, 0))
+        buffers.append(&mut self.bytes, piece, most).map_err(|full| (full.into(), 0))
     }
 
-    /// The message, now that its last frame is there. The error is a text that ends inside a character.
-    pub(crate) fn finish(self, buffers: &mut Buffers) -> Result<(Kind, Vec<u8>), Violation> {
-        if self.utf8.is_whole() {
-            return Ok((self.kind, self.bytes));
-        }
-        self.discard(buffers);
-        Err(Violation::Text)
+    /// The same for a piece that has to be inflated: the limit holds while that goes on.
+    pub(crate) fn inflate(
+        &mut self,
+        piece: &[u8],
+        is_end: bool,
+        codec: &mut Codec,
+        limits: &Limits,
+        buffers: &mut Buffers,
+    ) -> Result<(), Violation> {
+        let mut take = |buffers: &mut Buffers, made: &[u8]| {
+            check_length(self.len, made.len() as u64, limits)?;
+            if self.kind == Kind::Text {
+                self.utf8.feed(made).map_err(|_| Violation::Text)?;
+            }
+            self.len += made.len();
+            buffers.append(&mut self.bytes, made, usize::MAX).map_err(Violation::from)
+        };
+        codec.inflate(piece, buffers, &mut take)?;
+        if is_end { codec.finish(buffers, take) } else { Ok(()) }
+    }
+
+    /// What there is of the message and was not handed on yet.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Whether the message, now that its last frame is there, may end where it does.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.utf8.is_whole()
     }
 
     pub(crate) fn discard(self, buffers: &mut Buffers) {
         buffers.give_back(self.bytes);
+    }
+}
+
+impl From<OutOfMemory> for Violation {
+    fn from(full: OutOfMemory) -> Self {
+        Self::OutOfMemory { limit: full.limit, met: full.used }
     }
 }
 

@@ -12,6 +12,10 @@ use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Payload};
 use std::sync::Arc;
 
+/// Compressed bytes that are taken at a time when messages are handed on in parts: they inflate to a thousand times
+/// as many at the most.
+const STEP: u64 = 1 << 10;
+
 /// What came of frames that are not all there. A connection between two messages has none.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
@@ -78,7 +82,7 @@ impl Connection {
                     frame
                 }
             };
-            let whole = frame.done == 0 && frame.left() <= input.len() as u64;
+            let whole = frame.done == 0 && frame.left() <= clip(self.most(), input) as u64;
             let event = match (self.state, whole) {
                 (State::Open, true) => self.take_whole(frame, input, io),
                 (State::Open, false) => self.take_piece(frame, input, io),
@@ -125,7 +129,7 @@ impl Connection {
         if self.state != State::Open {
             return Ok(());
         }
-        header.check(!self.is_client)?;
+        header.check(!self.is_client, self.codec().is_some())?;
         if header.opcode.is_control() {
             return Ok(());
         }
@@ -136,9 +140,11 @@ impl Connection {
             (Some(assembly), Opcode::Continuation) => assembly.expect(header.len, header.fin, &limits),
             (Some(_), _) => Err(Violation::MessageInMessage),
             (None, Opcode::Continuation) => Err(Violation::NothingToContinue),
-            (None, _) if header.fin => message::check_length(0, header.len, &limits),
+            (None, _) if header.fin && !header.is_compressed() && !limits.parts => {
+                message::check_length(0, header.len, &limits)
+            }
             (None, opcode) => {
-                let mut assembly = Assembly::new(kind_of(opcode));
+                let mut assembly = Assembly::new(kind_of(opcode), header.is_compressed());
                 assembly.expect(header.len, header.fin, &limits)?;
                 self.unfinished.get_or_insert_default().assembly = Some(assembly);
                 Ok(())
@@ -172,40 +178,71 @@ impl Connection {
     /// A part of a frame: what there is goes to where the rest will come.
     fn take_piece<'b>(&mut self, mut frame: Frame, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
         let start = self.received;
-        let len = clip(frame.left(), input);
+        let len = clip(frame.left().min(self.most()), input);
         let piece = self.take(input, len);
         if let Some(key) = frame.header.key {
             unmask(piece, key, frame.done);
         }
+        let piece: &'b [u8] = piece;
         frame.done += piece.len() as u64;
         if frame.header.opcode.is_control() {
             return self.add_control(frame, piece, io);
         }
         let unfinished = self.unfinished.get_or_insert_default();
-        unfinished.assembly.get_or_insert_with(|| Assembly::new(kind_of(frame.header.opcode)));
+        unfinished.assembly.get_or_insert_with(|| Assembly::new(kind_of(frame.header.opcode), false));
         self.add(frame, piece, start, io)
     }
 
     /// Adds to the message in the making; `start` is where `piece` lies in the peer's stream.
-    fn add<'b>(&mut self, frame: Frame, piece: &[u8], start: u64, io: &mut Io<'_>) -> Option<Event<'b>> {
+    fn add<'b>(&mut self, frame: Frame, piece: &'b [u8], start: u64, io: &mut Io<'_>) -> Option<Event<'b>> {
+        let is_last = frame.left() == 0 && frame.header.fin;
         let unfinished = self.unfinished.as_mut()?;
         let assembly = unfinished.assembly.as_mut()?;
-        if let Err((violation, at)) = assembly.append(piece, frame.left(), io.buffers) {
+        let codec = self.agreed.as_mut().and_then(|agreed| agreed.codec.as_mut());
+        let added = match codec {
+            Some(codec) if assembly.is_compressed() => {
+                assembly.inflate(piece, is_last, codec, &self.limits, io.buffers).map_err(|violation| (violation, 0))
+            }
+            _ if self.limits.parts => assembly.pass(piece),
+            _ => assembly.append(piece, frame.left(), io.buffers),
+        };
+        if let Err((violation, at)) = added {
             return self.fail(violation, start + at as u64, Some(frame), io);
         }
         if frame.left() > 0 {
             unfinished.frame = Some(frame);
+        }
+        let kind = assembly.kind();
+        let payload = match (self.limits.parts, assembly.is_compressed()) {
+            (true, false) => Payload::Input(piece),
+            (false, _) if !is_last => return None,
+            _ => Payload::Buffer(assembly.take_bytes()),
+        };
+        if is_last {
+            let is_whole = assembly.is_whole();
+            unfinished.assembly = None;
+            self.tidy();
+            if !is_whole {
+                give_back(payload, io);
+                return self.fail(Violation::Text, self.received, None, io);
+            }
+        }
+        if !self.limits.parts {
+            return Some(Event::Message { kind, payload });
+        }
+        if payload.is_empty() && !is_last {
+            give_back(payload, io);
             return None;
         }
-        if !frame.header.fin {
-            return None;
-        }
-        let assembly = unfinished.assembly.take()?;
-        self.tidy();
-        match assembly.finish(io.buffers) {
-            Ok((kind, bytes)) => Some(Event::Message { kind, payload: Payload::Buffer(bytes) }),
-            Err(violation) => self.fail(violation, self.received, None, io),
-        }
+        Some(Event::Part { kind, payload, is_last })
+    }
+
+    /// How much of a payload may be taken at a time. A compressed message that is handed on in parts is inflated in
+    /// small steps, so that what they come to stays small, too.
+    fn most(&self) -> u64 {
+        let assembly = self.unfinished.as_ref().and_then(|unfinished| unfinished.assembly.as_ref());
+        let is_compressed = assembly.is_some_and(Assembly::is_compressed);
+        if self.limits.parts && is_compressed { STEP } else { u64::MAX }
     }
 
     fn add_control<'b>(&mut self, frame: Frame, piece: &[u8], io: &mut Io<'_>) -> Option<Event<'b>> {
@@ -341,6 +378,12 @@ impl Connection {
         }
         self.state = State::Closed;
         Some(Event::Closed)
+    }
+}
+
+fn give_back(payload: Payload<'_>, io: &mut Io<'_>) {
+    if let Payload::Buffer(buffer) = payload {
+        io.buffers.give_back(buffer);
     }
 }
 

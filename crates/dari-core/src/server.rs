@@ -2,11 +2,13 @@
 
 use crate::body::BodyReader;
 use crate::close::Failure;
+use crate::deflate::Codec;
+use crate::extension;
 use crate::handshake;
 use crate::head::Head;
 use crate::http::{self, Answer, Request};
 use crate::io::Io;
-use crate::{Limits, Misuse, Violation};
+use crate::{Deflate, Limits, Misuse, Violation};
 
 /// An exchange of request and answer.
 #[derive(Debug, Default)]
@@ -116,13 +118,19 @@ impl Server {
         &mut self,
         protocol: Option<&str>,
         headers: &[(&str, &str)],
+        wish: Option<&Deflate>,
         io: &mut Io<'_>,
-    ) -> Result<(), Misuse> {
+    ) -> Result<Option<Codec>, Misuse> {
         let request = self.asked().ok_or(Misuse::NothingToAnswer)?;
         if !self.asks_upgrade() {
             return Err(Misuse::NotAnUpgrade);
         }
-        handshake::write_accept(request, protocol, headers, io)
+        let offers = request.values("sec-websocket-extensions");
+        let (codec, extension) = wish
+            .and_then(|wish| extension::answer(offers, wish).map(|(agreed, text)| (Codec::new(agreed, *wish), text)))
+            .unzip();
+        handshake::write_accept(request, protocol, extension.as_deref(), headers, io)?;
+        Ok(codec)
     }
 
     /// Appends a whole answer.

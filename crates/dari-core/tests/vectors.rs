@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fs, path};
 
 /// Every rule, by its variant, with the code or status that says it.
-const RULES: [(Violation, u16); 53] = [
+const RULES: [(Violation, u16); 54] = [
     (Violation::BareLineFeed, 400),
     (Violation::BareCarriageReturn, 400),
     (Violation::BadByteInHead, 400),
@@ -61,6 +61,7 @@ const RULES: [(Violation, u16); 53] = [
     (Violation::CloseCode(1005), 1002),
     (Violation::CloseReason, 1007),
     (Violation::Text, 1007),
+    (Violation::Deflate, 1007),
     (Violation::MessageTooBig { limit: 1, met: 2 }, 1009),
     (Violation::TooManyEmptyFragments { limit: 1 }, 1008),
     (Violation::OutOfMemory { limit: 1, met: 2 }, 1013),

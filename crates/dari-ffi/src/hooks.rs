@@ -15,9 +15,9 @@ pub(crate) struct CHandler {
 }
 
 /// What dari does where C has no hook.
-struct Default;
+struct NoHook;
 
-impl Handler for Default {}
+impl Handler for NoHook {}
 
 impl CHandler {
     pub(crate) fn boxed(owner: *const dari_loop_t, hooks: dari_handler_t) -> Box<dyn Handler> {
@@ -87,7 +87,7 @@ impl Handler for CHandler {
         match self.hooks.upgrade {
             // SAFETY: the C caller's promise, above.
             Some(hook) => self.lend(net, |user, owner| unsafe { hook(user, owner, conn.into()) }),
-            None => Default.upgrade(net, conn),
+            None => NoHook.upgrade(net, conn),
         }
     }
 
@@ -95,7 +95,7 @@ impl Handler for CHandler {
         match self.hooks.http {
             // SAFETY: the C caller's promise, above.
             Some(hook) => self.lend(net, |user, owner| unsafe { hook(user, owner, conn.into()) }),
-            None => Default.http(net, conn),
+            None => NoHook.http(net, conn),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here looks at the loop itself, which may be gone, or at work on its own thread.
 
-use crate::guard::arguments::{give, output, shared, take_back};
+use crate::guard::arguments::{give, optional_shared, output, shared, take_back};
 use crate::guard::{plain, verb};
 use crate::hooks::CCall;
 use crate::status::{DARI_ERR_ARGUMENT, DARI_ERR_SYSTEM, DARI_OK, dari_status_t};
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn dari_remote_new(r#loop: *mut dari_loop_t, out: *mut *mu
 /// is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_remote_stop(remote: *const dari_remote_t) -> dari_status_t {
-    let Ok(dari_remote_t(hand)) = shared("", remote) else {
+    let Some(dari_remote_t(hand)) = optional_shared(remote) else {
         return DARI_ERR_ARGUMENT;
     };
     hand.remote.stop().map_or(DARI_ERR_SYSTEM, |()| DARI_OK)

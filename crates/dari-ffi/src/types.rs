@@ -258,7 +258,8 @@ pub struct dari_handler_t {
     /// A client asks for something else, and its body is here: answer now or
     /// later, with dari_conn_respond. NULL answers 426.
     pub http: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// The peer answered a ping, with the ping's bytes.
+    /// The peer answered a ping: the bytes of yours, or none if it was sent for
+    /// idle_ms.
     pub pong: Option<
         unsafe extern "C" fn(
             user: *mut c_void,

@@ -1,6 +1,7 @@
 //! What can be set, and what it is if nothing is said. Every default stands here, once, or at
 //! [`dari_core::Limits`].
 
+use dari_core::Deflate;
 use std::path::PathBuf;
 
 /// Lifts a limit that is a number of milliseconds.
@@ -43,6 +44,10 @@ pub struct Limits {
     pub close_ms: u32,
     /// How long the kernel may take nothing of what is queued. Default 30 s.
     pub stall_ms: u32,
+    /// permessage-deflate (RFC 7692), where the peer agrees. Default off.
+    pub deflate: Option<Deflate>,
+    /// Whether messages are handed to the hook `part` as they come, in place of whole ones to `message`. Default no.
+    pub parts: bool,
 }
 
 impl Default for Limits {
@@ -59,6 +64,8 @@ impl Default for Limits {
             idle_ms: 30_000,
             close_ms: 5_000,
             stall_ms: 30_000,
+            deflate: None,
+            parts: false,
         }
     }
 }
@@ -69,6 +76,8 @@ impl Limits {
             max_message: self.max_message,
             max_head: self.max_head,
             max_body: self.max_body,
+            parts: self.parts,
+            deflate: self.deflate,
             ..dari_core::Limits::default()
         }
     }

@@ -55,7 +55,9 @@ impl From<Misuse> for Error {
     fn from(misuse: Misuse) -> Self {
         let text = misuse.to_string();
         match misuse {
-            Misuse::NotOpen(_) | Misuse::NothingToAnswer | Misuse::NotAnUpgrade => Self::State(text),
+            Misuse::NotOpen(_) | Misuse::NothingToAnswer | Misuse::NotAnUpgrade | Misuse::BetweenParts => {
+                Self::State(text)
+            }
             Misuse::TooLong(..) => Self::TooBig(text),
             _ => Self::Argument(text),
         }

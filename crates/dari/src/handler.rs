@@ -16,6 +16,10 @@ pub trait Handler {
     /// A message arrived.
     fn message(&mut self, net: &mut Net, conn: ConnId, message: Message<'_>) {}
 
+    /// A part of a message arrived, in place of whole ones ([`Limits::parts`](crate::Limits::parts)). The parts of a
+    /// text are cut anywhere, within characters, too.
+    fn part(&mut self, net: &mut Net, conn: ConnId, part: Message<'_>, is_last: bool) {}
+
     /// What was buffered has gone: sending may go on.
     fn drain(&mut self, net: &mut Net, conn: ConnId) {}
 

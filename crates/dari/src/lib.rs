@@ -56,7 +56,7 @@ mod watch;
 
 pub use cause::{By, Cause, Close};
 pub use config::{Config, Connect, Limits, Listen, NEVER, Origins};
-pub use dari_core::{Kind, Message, Request, State};
+pub use dari_core::{Deflate, Kind, Message, Request, Squeeze, State};
 pub use error::Error;
 pub use handler::{Handler, Readiness, RemoteCall};
 pub use ids::{ConnId, ListenerId, TimerId, WatchId};

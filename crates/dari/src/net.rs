@@ -391,7 +391,7 @@ impl Net {
             self.timers.set(at, Due::Conn(slot));
             conn.deadline = at;
         }
-        if !self.decays && self.buffers.kept() > 0 {
+        if !self.decays && self.buffers.keeps_any() {
             self.decays = true;
             self.timers.set(self.now + DECAY_MS, Due::Decay);
         }

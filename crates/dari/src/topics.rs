@@ -1,7 +1,7 @@
 //! Topics: who hears of what. Subscribing, leaving and dying cost the same however many there are.
 
 use crate::{ConnId, Error, Net};
-use dari_core::{Message, Prepared};
+use dari_core::{Message, Prepared, Squeeze};
 use std::collections::HashMap;
 
 /// A connection's entry in a topic: where the topic is, and where in its list.
@@ -105,7 +105,18 @@ impl Net {
     /// Sends a message to every subscriber of a topic but `except`. It is checked and framed once. A subscriber
     /// whose queue is full is passed over.
     pub fn publish(&mut self, topic: &str, except: Option<ConnId>, message: Message<'_>) -> Result<(), Error> {
-        let prepared = Prepared::new(message)?;
+        self.publish_with(topic, except, message, Squeeze::Auto)
+    }
+
+    /// The same, and whether it is to be compressed: once for all subscribers who have agreed to the same.
+    pub fn publish_with(
+        &mut self,
+        topic: &str,
+        except: Option<ConnId>,
+        message: Message<'_>,
+        squeeze: Squeeze,
+    ) -> Result<(), Error> {
+        let prepared = Prepared::new_with(message, squeeze)?;
         let Some(index) = self.topics.find(topic) else { return Ok(()) };
         let except = except.and_then(|conn| self.find(conn).ok());
         let mut at = 0;

@@ -10,7 +10,7 @@
 //! All state is up to date before a hook runs; what a hook does to a connection is looked at when it has returned.
 
 use crate::cause::{Close, End, Scene};
-use crate::conn::{Finish, What};
+use crate::conn::{Conn, Finish, What};
 use crate::net::{DECAY_MS, Kind};
 use crate::timers::{Due, NEVER};
 use crate::{Config, ConnId, Error, Handler, Net, Readiness};
@@ -197,6 +197,8 @@ impl Loop {
 
     /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
     fn read(&mut self, slot: u32) {
+        // Accepted since it was last looked at: what its peer has said already comes after that.
+        self.tell_open(slot);
         let waiting = match self.net.conns.get_mut(slot) {
             Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
                 conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
@@ -322,7 +324,7 @@ impl Loop {
                 Due::User(slot) => self.net.fire(slot),
                 Due::Decay => {
                     self.net.buffers.decay();
-                    self.net.decays = self.net.buffers.kept() > 0;
+                    self.net.decays = self.net.buffers.keeps_any();
                     if self.net.decays {
                         self.net.timers.set(now + DECAY_MS, Due::Decay);
                     }
@@ -513,6 +515,13 @@ fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
                 net.buffers.give_back(buffer);
             }
         }
+        Event::Part { kind, payload, is_last } => {
+            let part = Message { kind, data: &payload };
+            hook(net, slot, |handler, net, id| handler.part(net, id, part, is_last));
+            if let Payload::Buffer(buffer) = payload {
+                net.buffers.give_back(buffer);
+            }
+        }
         Event::Pong(payload) => hook(net, slot, |handler, net, id| handler.pong(net, id, &payload)),
         Event::Upgrade => asked_upgrade(net, slot),
         Event::Http => {
@@ -563,8 +572,8 @@ fn asked_upgrade(net: &mut Net, slot: u32) {
         conn.seen = true;
     }
     hook(net, slot, |handler, net, id| handler.upgrade(net, id));
-    let is_open = net.conns.get(slot).is_some_and(|conn| conn.core.state() == State::Open && !conn.opened);
-    if is_open {
+    let is_open = |conn: &Conn| conn.core.state() == State::Open && !conn.opened && !conn.is_over();
+    if net.conns.get(slot).is_some_and(is_open) {
         tell_open(net, slot);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cause::End;
 use crate::{ConnId, Error, Net};
-use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, State, offered};
+use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::time::SystemTime;
@@ -23,7 +23,12 @@ pub struct Payload(Prepared);
 impl Payload {
     /// Checks and frames a message.
     pub fn new(message: Message<'_>) -> Result<Self, Error> {
-        Ok(Self(Prepared::new(message)?))
+        Self::new_with(message, Squeeze::Auto)
+    }
+
+    /// The same, and whether it is to be compressed.
+    pub fn new_with(message: Message<'_>, squeeze: Squeeze) -> Result<Self, Error> {
+        Ok(Self(Prepared::new_with(message, squeeze)?))
     }
 }
 
@@ -31,8 +36,20 @@ impl Net {
     /// Sends a message. It leaves before the turn ends; in a hook of the same connection together with everything
     /// else that answers one read.
     pub fn send(&mut self, conn: ConnId, message: Message<'_>) -> Result<Sent, Error> {
+        self.send_with(conn, message, Squeeze::Auto)
+    }
+
+    /// The same, and whether it is to be compressed, if the peer has agreed to that.
+    pub fn send_with(&mut self, conn: ConnId, message: Message<'_>, squeeze: Squeeze) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        self.queue(slot, |core, io| core.send(message, io))
+        self.queue(slot, |core, io| core.send_with(message, squeeze, io))
+    }
+
+    /// Sends a part of a message, uncompressed. Until the last one no other message can be sent on the connection;
+    /// what is published passes it over. Each part of a text ends with a whole character.
+    pub fn send_part(&mut self, conn: ConnId, part: Message<'_>, is_last: bool) -> Result<Sent, Error> {
+        let slot = self.living(conn)?;
+        self.queue(slot, |core, io| core.send_part(part, is_last, io))
     }
 
     /// Sends a message that was framed before.

@@ -229,7 +229,9 @@ function enter() {
   } catch {
     // Half a %XX: taken as it stands.
   }
-  name = tidy(name, ROOM_MAX) || LOBBY;
+  name = tidy(name, ROOM_MAX);
+  // In an address a dot is no name: the browser would leave it out.
+  if (/^\.{0,2}$/.test(name)) name = LOBBY;
   panel(false);
   if (name === room) return;
   room = name;

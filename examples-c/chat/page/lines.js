@@ -38,6 +38,9 @@ export function cut(text, max) {
   return kept;
 }
 
+// Brackets, controls, and what is never seen.
+const UNFIT = /[<>[\]\p{C}\p{Default_Ignorable_Code_Point}]/gu;
+
 // A name that the server takes: composed, so that 한 typed anywhere is one
-// and the same name, and without blanks and brackets.
-export const tidy = (text, max) => cut(text.normalize("NFC").trim().replace(/[<>[\]\p{C}]/gu, "").replace(/\s+/gu, "-"), max);
+// and the same name, and with dashes for blanks.
+export const tidy = (text, max) => cut(text.normalize("NFC").trim().replace(UNFIT, "").replace(/\s+/gu, "-"), max);

@@ -22,6 +22,7 @@ pub(crate) enum Seen {
     Refused(u16),
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Part { kind: Kind, payload: Vec<u8>, is_last: bool },
     Pong(Vec<u8>),
     Failed { rule: String, code: u16, offset: u64 },
     Closed,
@@ -207,6 +208,7 @@ impl Peer {
             Event::Refused(status) => Seen::Refused(status),
             Event::Message { kind: Kind::Text, payload } => Seen::Text(self.take(payload)),
             Event::Message { kind: Kind::Binary, payload } => Seen::Binary(self.take(payload)),
+            Event::Part { kind, payload, is_last } => Seen::Part { kind, payload: self.take(payload), is_last },
             Event::Pong(payload) => Seen::Pong(self.take(payload)),
             Event::Failed(failure) => Seen::Failed {
                 rule: rule_name(failure.violation),

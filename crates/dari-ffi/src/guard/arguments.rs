@@ -22,8 +22,13 @@ pub(crate) fn null(name: &str) -> Refusal {
 
 /// A shared object of C's: a remote, a payload.
 pub(crate) fn shared<'a, T>(name: &str, pointer: *const T) -> Result<&'a T, Refusal> {
+    optional_shared(pointer).ok_or_else(|| null(name))
+}
+
+/// The same, with nothing to say about NULL: for a signal handler, which may not allocate.
+pub(crate) fn optional_shared<'a, T>(pointer: *const T) -> Option<&'a T> {
     // SAFETY: promised.
-    unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
+    unsafe { pointer.as_ref() }
 }
 
 /// Gives an object to C, which will free it.

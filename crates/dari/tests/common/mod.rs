@@ -8,7 +8,7 @@
 
 pub(crate) mod raw;
 
-use dari::{Close, Config, Connect, ConnId, Handler, Kind, Limits, Listen, ListenerId, Loop, Message, Net};
+use dari::{Close, Config, ConnId, Connect, Handler, Kind, Limits, Listen, ListenerId, Loop, Message, Net};
 use raw::Raw;
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;

@@ -68,8 +68,8 @@ pub(crate) struct Raw {
     /// Reads that brought something.
     pub(crate) packets: usize,
     pub(crate) ended: Option<Ended>,
-    /// What is still to be said, by [`Self::push`].
-    pub(crate) unsaid: Vec<u8>,
+    /// What is to be said by [`Self::push`], and how much of it is.
+    unsaid: Vec<u8>,
     pub(crate) said: usize,
 }
 
@@ -97,15 +97,7 @@ impl Raw {
 
     pub(crate) fn of(socket: Socket) -> Self {
         socket.set_nonblocking(true).unwrap();
-        Self {
-            socket,
-            got: Vec::new(),
-            heard: 0,
-            packets: 0,
-            ended: None,
-            unsaid: Vec::new(),
-            said: 0,
-        }
+        Self { socket, got: Vec::new(), heard: 0, packets: 0, ended: None, unsaid: Vec::new(), said: 0 }
     }
 
     /// Says little: it has to fit into the kernel's buffers.
@@ -122,17 +114,18 @@ impl Raw {
                 Err(error) => panic!("saying something: {error}"),
             }
         }
-        self.said += bytes.len();
     }
 
-    /// Says as much of what is unsaid as the kernel takes. Whether all is said.
+    /// Has [`Self::push`] say `bytes`, as the kernel takes them.
+    pub(crate) fn will_say(&mut self, bytes: Vec<u8>) {
+        (self.unsaid, self.said) = (bytes, 0);
+    }
+
+    /// Says as much as the kernel takes. Whether all is said.
     pub(crate) fn push(&mut self) -> bool {
-        while !self.unsaid.is_empty() {
-            match (&self.socket).write(&self.unsaid) {
-                Ok(len) => {
-                    self.unsaid.drain(..len);
-                    self.said += len;
-                }
+        while self.said < self.unsaid.len() {
+            match (&self.socket).write(&self.unsaid[self.said..]) {
+                Ok(len) => self.said += len,
                 Err(_) => return false,
             }
         }
@@ -176,7 +169,8 @@ impl Raw {
         self.hear();
         let end = self.got.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(self.got[..end].to_vec()).unwrap();
-        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).map_or(0, |n| n.parse().unwrap());
+        let len =
+            head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).map_or(0, |n| n.parse().unwrap());
         if self.got.len() < end + len {
             return None;
         }
