@@ -123,7 +123,7 @@ exists() {
 
 is_test() {
     case $2 in
-    *.rs) grep -A 3 '^ *#\[test\]' "$2" | grep -q "fn $1(" ;;
+    *.rs) grep -A 3 "#\[test\]" "$2" | grep -q "fn $1(" ;;
     *.txt) grep -Fqx "[$1]" "$2" ;;
     *.py) grep -q "^def $1(" "$2" ;;
     *.c) grep -Eq "^static void $1\(" "$2" && grep -q "TEST($1)" "$2" ;;

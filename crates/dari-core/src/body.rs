@@ -103,15 +103,10 @@ impl BodyReader {
                 *digits += 1;
                 let value = char::from(byte).to_digit(16).unwrap_or_default() as usize;
                 *size = size.checked_mul(16).and_then(|size| size.checked_add(value)).ok_or(Violation::BadChunk)?;
-                if *digits > 16 {
-                    return Err(Violation::BadChunk);
-                }
+                // A chunk holds a byte for at most so many, so they need no limit of their own.
+                return if *digits > 16 { Err(Violation::BadChunk) } else { Ok(false) };
             }
-            Next::Size { digits, extension, .. }
-                if *digits > 0 && (*extension || matches!(byte, b';' | b' ' | b'\t')) =>
-            {
-                *extension = true;
-            }
+            Next::Size { digits, extension, .. } if *digits > 0 && (*extension || byte == b';') => *extension = true,
             Next::Trailer(len) => *len += 1,
             _ => return Err(Violation::BadChunk),
         }

@@ -371,33 +371,35 @@ impl Connection {
     }
 
     fn receive_answer<'b>(&mut self, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
-        let Phase::Client(client) = &mut self.phase else { return None };
-        if self.state == State::Closed {
-            self.skip(input);
-            return None;
-        }
-        let (before, begin) = (input.len(), self.received);
-        let head = client.head.take(input, &self.limits, io);
-        self.received += (before - input.len()) as u64;
-        let text = match head {
-            Ok(Some(text)) => text,
-            Ok(None) => return None,
-            Err((violation, at)) => {
-                return self.end_unopened(Failure { violation, offset: begin + at as u64 }, io);
+        loop {
+            let Phase::Client(client) = &mut self.phase else { return None };
+            if self.state == State::Closed {
+                self.skip(input);
+                return None;
             }
-        };
-        let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
-        match client.answer(text, &self.limits, io) {
-            Ok(Answer::Open { protocol, codec }) => {
-                self.agreed = Agreed::new(protocol.as_deref(), codec);
-                self.state = State::Open;
-                Some(Event::Open)
+            let (before, begin) = (input.len(), self.received);
+            let head = client.head.take(input, &self.limits, io);
+            self.received += (before - input.len()) as u64;
+            let text = match head {
+                Ok(text) => text?,
+                Err((violation, at)) => {
+                    return self.end_unopened(Failure { violation, offset: begin + at as u64 }, io);
+                }
+            };
+            let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
+            match client.answer(text, &self.limits, io) {
+                Ok(Answer::Open { protocol, codec }) => {
+                    self.agreed = Agreed::new(protocol.as_deref(), codec);
+                    self.state = State::Open;
+                    return Some(Event::Open);
+                }
+                Ok(Answer::Later(client)) => self.phase = Phase::Client(client),
+                Ok(Answer::Refused(status)) => {
+                    self.state = State::Closed;
+                    return Some(Event::Refused(status));
+                }
+                Err(violation) => return self.end_unopened(Failure { violation, offset: 0 }, io),
             }
-            Ok(Answer::Refused(status)) => {
-                self.state = State::Closed;
-                Some(Event::Refused(status))
-            }
-            Err(violation) => self.end_unopened(Failure { violation, offset: 0 }, io),
         }
     }
 

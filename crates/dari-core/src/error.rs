@@ -186,7 +186,7 @@ pub enum Misuse {
     BetweenParts,
     /// The close code may not be sent (RFC 6455 7.4).
     Code(u16),
-    /// A reason or a control payload is longer than the frame may be: length and limit in bytes.
+    /// A reason, a control payload or a body is longer than it may be: length and limit in bytes.
     TooLong(usize, usize),
     /// A header name or value that would break the head.
     Header(String),
@@ -212,7 +212,7 @@ impl fmt::Display for Misuse {
             Self::Code(code) => {
                 write!(f, "close code {code} may not be sent; 1000-1003, 1007-1014 and 3000-4999 may (RFC 6455 7.4)")
             }
-            Self::TooLong(len, limit) => write!(f, "{len} bytes are too many, a control frame takes {limit} here"),
+            Self::TooLong(len, limit) => write!(f, "{len} bytes are too many, there is room for {limit} here"),
             Self::Header(name) => write!(f, "header {name:?} holds a character that a header may not hold"),
             Self::Target(target) => write!(f, "{target:?} is not a path that a request can name"),
             Self::Protocol(name) => write!(f, "subprotocol {name:?} is no token, stands twice or was not offered"),

@@ -132,7 +132,9 @@ impl Request {
         if parsed.headers.len() > limits.max_headers {
             return Err(Violation::TooManyHeaders { limit: limits.max_headers });
         }
-        let path = origin_form(target).ok_or(Violation::BadTarget)?;
+        // RFC 9112 3.2.4: the asterisk is for OPTIONS alone.
+        let path = origin_form(target).filter(|path| *path != "*" || method == "OPTIONS");
+        let path = path.ok_or(Violation::BadTarget)?;
         let fields = parsed
             .headers
             .iter()

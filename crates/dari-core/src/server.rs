@@ -174,10 +174,18 @@ impl Server {
     /// Appends a piece of the body; an empty one is the end.
     pub(crate) fn respond_piece(&mut self, data: &[u8], io: &mut Io<'_>) -> Result<Option<After>, Misuse> {
         let Stage::Answering { answer, keep_alive } = self.stage else { return Err(Misuse::NothingToAnswer) };
+        let mut keep_alive = keep_alive;
         match answer {
             Answer::Bodiless => {}
             Answer::Chunked => http::write_chunk(io.out, data),
-            Answer::Length(_) | Answer::UntilEnd => io.out.payload(data),
+            Answer::UntilEnd => io.out.payload(data),
+            Answer::Length(left) => {
+                let left = left.checked_sub(data.len()).ok_or(Misuse::TooLong(data.len(), left))?;
+                io.out.payload(data);
+                self.stage = Stage::Answering { answer: Answer::Length(left), keep_alive };
+                // Less than was announced: only the end of the connection can tell.
+                keep_alive &= left == 0;
+            }
         }
         Ok(data.is_empty().then(|| self.end(keep_alive, io)))
     }
