@@ -1,6 +1,7 @@
 //! The closing handshake (RFC 6455 7): codes, and what is known of an end as it comes.
 
-use crate::Violation;
+use crate::frame::MAX_CONTROL;
+use crate::{Misuse, Violation};
 
 /// The code that stands for a Close frame without one (RFC 6455 7.4.1); never on the wire.
 pub(crate) const NO_CODE: u16 = 1005;
@@ -8,6 +9,16 @@ pub(crate) const NO_CODE: u16 = 1005;
 /// Whether a Close frame may carry `code` (RFC 6455 7.4, and the registry it set up).
 pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Checks what a Close frame of ours is to say; code 0 is none.
+pub fn check(code: u16, reason: &str) -> Result<(), Misuse> {
+    match code {
+        0 if !reason.is_empty() => Err(Misuse::ReasonAlone),
+        code if code != 0 && !may_be_sent(code) => Err(Misuse::Code(code)),
+        _ if reason.len() > MAX_CONTROL - 2 => Err(Misuse::TooLong(reason.len(), MAX_CONTROL - 2)),
+        _ => Ok(()),
+    }
 }
 
 /// Which side sent its Close frame first.

@@ -312,12 +312,7 @@ impl Connection {
     /// most 123 bytes.
     pub fn close(&mut self, code: u16, reason: &str, io: &mut Io<'_>) -> Result<(), Misuse> {
         self.check_open()?;
-        if (code != 0 && !close::may_be_sent(code)) || (code == 0 && !reason.is_empty()) {
-            return Err(Misuse::Code(code));
-        }
-        if reason.len() > MAX_CONTROL - 2 {
-            return Err(Misuse::TooLong(reason.len(), MAX_CONTROL - 2));
-        }
+        close::check(code, reason)?;
         self.send_close(code, reason, io);
         self.begin_closing(By::Us, None);
         self.abandon_message(io);

@@ -186,6 +186,8 @@ pub enum Misuse {
     BetweenParts,
     /// The close code may not be sent (RFC 6455 7.4).
     Code(u16),
+    /// A reason without a code: a Close frame has no place for that.
+    ReasonAlone,
     /// A reason, a control payload or a body is longer than it may be: length and limit in bytes.
     TooLong(usize, usize),
     /// A header name or value that would break the head.
@@ -212,6 +214,7 @@ impl fmt::Display for Misuse {
             Self::Code(code) => {
                 write!(f, "close code {code} may not be sent; 1000-1003, 1007-1014 and 3000-4999 may (RFC 6455 7.4)")
             }
+            Self::ReasonAlone => f.write_str("a reason goes with a code only (RFC 6455 5.5.1)"),
             Self::TooLong(len, limit) => write!(f, "{len} bytes are too many, there is room for {limit} here"),
             Self::Header(name) => write!(f, "header {name:?} holds a character that a header may not hold"),
             Self::Target(target) => write!(f, "{target:?} is not a path that a request can name"),

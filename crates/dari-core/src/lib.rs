@@ -62,7 +62,7 @@ mod utf8;
 
 pub use buffers::{Buffers, OutOfMemory};
 pub use client::Opening;
-pub use close::{By, Closing, Failure, Received, may_be_sent};
+pub use close::{By, Closing, Failure, Received, check as check_close, may_be_sent};
 pub use connection::{Connection, Event, State};
 pub use error::{Misuse, Violation};
 pub use handshake::{is_same_origin, offered};

@@ -172,6 +172,8 @@ pub struct Close {
 pub(crate) enum End {
     /// The protocol is through with it: both Close frames, or the last answer.
     Done,
+    /// Plain HTTP: the last answer has gone.
+    Answered,
     /// The peer's end of the stream.
     Eof,
     /// The peer's end of the stream, between two plain requests.
@@ -238,12 +240,12 @@ impl Close {
             os_error,
             tls_alert: 0,
         };
-        close.text = close.tell(failure);
+        close.text = close.tell(end, failure);
         close
     }
 
     /// The whole story in one line, for a log.
-    fn tell(&self, failure: Option<Failure>) -> String {
+    fn tell(&self, end: End, failure: Option<Failure>) -> String {
         let mut text = self.cause.text().to_owned();
         let mut add = |part: String| text.push_str(&part);
         if let Some(Failure { violation, offset }) = failure {
@@ -266,11 +268,13 @@ impl Close {
         if self.sent_code != 0 && self.sent_code != self.code {
             add(format!(", we sent {}", self.sent_code));
         }
-        if !self.opened {
-            add(" before it was open".to_owned());
+        match end {
+            End::Answered => add(", having answered".to_owned()),
+            _ if !self.opened => add(" before it was open".to_owned()),
+            _ => {}
         }
-        if self.unsent_bytes > 0 {
-            add(format!(", {} bytes of {} messages unsent", self.unsent_bytes, self.unsent_messages));
+        if self.unsent_messages > 0 {
+            add(format!(", {} messages unsent ({} bytes)", self.unsent_messages, self.unsent_bytes));
         }
         text
     }
@@ -281,7 +285,11 @@ fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Caus
         let cause = match failure.violation {
             Violation::Text | Violation::CloseReason => Cause::Utf8,
             Violation::MessageTooBig { .. } => Cause::TooBig,
-            Violation::TooManyEmptyFragments { .. } => Cause::Limit,
+            Violation::TooManyEmptyFragments { .. }
+            | Violation::HeadTooLong { .. }
+            | Violation::TooManyHeaders { .. }
+            | Violation::TargetTooLong { .. }
+            | Violation::BodyTooLong { .. } => Cause::Limit,
             Violation::OutOfMemory { .. } => Cause::Memory,
             _ => Cause::Protocol,
         };
@@ -292,6 +300,7 @@ fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Caus
             Some(dari_core::By::Peer) => (Cause::Peer, By::Peer),
             _ => (Cause::Local, By::Us),
         },
+        End::Answered => (Cause::Local, By::Us),
         End::EofBetween => (Cause::Peer, By::Peer),
         End::Eof => (Cause::Eof, By::Peer),
         End::Io(libc::ECONNRESET | libc::EPIPE) => (Cause::Reset, By::Network),

@@ -10,7 +10,7 @@ pub const NEVER: u32 = u32::MAX;
 /// What a loop is allowed.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes allocated for messages and queues of all its connections. Default 1 GiB.
+    /// Bytes allocated for what all its connections are receiving, compression included. Default 1 GiB.
     pub max_memory: usize,
 }
 
@@ -28,7 +28,7 @@ pub struct Limits {
     /// Queued bytes above which the connection is not read from, and a send says that it is buffered.
     /// Default 256 KiB.
     pub high_water: usize,
-    /// Queued bytes at which it goes on. Default 64 KiB.
+    /// Queued bytes at which it goes on. Default 64 KiB; a quarter of `high_water` if it is not below that.
     pub low_water: usize,
     /// Queued bytes at which a send is refused. Default 4 MiB.
     pub max_backlog: usize,
@@ -71,6 +71,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// With a low mark that lies below the high one.
+    pub(crate) fn ordered(&self) -> Self {
+        let low_water = if self.low_water < self.high_water { self.low_water } else { self.high_water / 4 };
+        Self { low_water, ..self.clone() }
+    }
+
     pub(crate) fn core(&self) -> dari_core::Limits {
         dari_core::Limits {
             max_message: self.max_message,

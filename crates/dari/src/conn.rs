@@ -11,11 +11,15 @@ use crate::topics::Subscription;
 use dari_core::{Connection, State};
 use socket2::{SockAddr, Socket};
 use std::ffi::c_void;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::ptr::null_mut;
 
 pub(crate) struct Conn {
     pub(crate) core: Connection,
     pub(crate) socket: Socket,
+    /// Who is there; asked for when it is known, since a connection that was reset can not be asked any more.
+    pub(crate) peer: Peer,
     /// The slot of the listener or dial that it belongs to.
     pub(crate) endpoint: u32,
     /// The host's pointer; never looked behind.
@@ -54,6 +58,35 @@ pub(crate) struct Conn {
     pub(crate) touched: bool,
     /// It is on the list of those to be read in the next turn.
     pub(crate) ready: bool,
+}
+
+/// An address, as small as it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    V4(Ipv4Addr, u16),
+    V6(Box<SocketAddrV6>),
+    /// A unix socket, whose peer mostly has no name.
+    Local,
+}
+
+impl Peer {
+    pub(crate) fn new(address: &SockAddr) -> Self {
+        match address.as_socket() {
+            Some(SocketAddr::V4(address)) => Self::V4(*address.ip(), address.port()),
+            Some(SocketAddr::V6(address)) => Self::V6(Box::new(address)),
+            None => Self::Local,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address, port) => write!(f, "{address}:{port}"),
+            Self::V6(address) => address.fmt(f),
+            Self::Local => f.write_str("unix:"),
+        }
+    }
 }
 
 /// What few connections have, and not for long.
@@ -101,10 +134,11 @@ pub(crate) enum What {
 }
 
 impl Conn {
-    pub(crate) fn new(core: Connection, socket: Socket, endpoint: u32, now: u64) -> Self {
+    pub(crate) fn new(core: Connection, socket: Socket, peer: Peer, endpoint: u32, now: u64) -> Self {
         Self {
             core,
             socket,
+            peer,
             endpoint,
             data: null_mut(),
             outbox: None,

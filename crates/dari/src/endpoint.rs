@@ -2,6 +2,7 @@
 
 use crate::cause::End;
 use crate::config::{Connect, Limits, Listen, Origins, SPARE_DESCRIPTORS};
+use crate::conn::Peer;
 use crate::ids::{ConnId, ListenerId};
 use crate::net::{Kind, token};
 use crate::timers::Due;
@@ -45,7 +46,8 @@ struct Listener {
 impl Endpoint {
     fn new(how: Listen, handler: Box<dyn Handler>, listener: Option<Listener>) -> Self {
         let core = Arc::new(how.limits.core());
-        let limits = Arc::new(how.limits.clone());
+        let limits = Arc::new(how.limits.ordered());
+        let how = Listen { limits: Limits::clone(&limits), ..how };
         Self { how, limits, core, handler: Some(handler), conns: 0, listener }
     }
 
@@ -133,7 +135,7 @@ impl Net {
         let first = addresses.remove(0);
         let (socket, error) = dial(&first).map_err(|error| Error::system("making a socket", &error))?;
         let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
-        let slot = self.add(core, socket, endpoint).inspect_err(|_| {
+        let slot = self.add(core, socket, Peer::new(&first), endpoint).inspect_err(|_| {
             self.endpoints.remove(endpoint);
         })?;
         if let Some(conn) = self.conns.get_mut(slot) {
@@ -176,6 +178,7 @@ impl Net {
                     let raw = socket.as_raw_fd();
                     let both = Interest::READABLE | Interest::WRITABLE;
                     conn.socket = socket;
+                    conn.peer = Peer::new(&address);
                     match self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Conn, id), both) {
                         Ok(()) => return,
                         Err(error) => errno = error.raw_os_error().unwrap_or(errno),
@@ -193,7 +196,7 @@ impl Net {
             let Some(endpoint) = self.endpoints.get_mut(slot) else { return false };
             let Some(listener) = &mut endpoint.listener else { return false };
             match sys::accept(&listener.socket) {
-                Ok(socket) => {
+                Ok((socket, peer)) => {
                     listener.wait = ACCEPT_WAIT.0;
                     if self.conns.len() >= listener.most {
                         // Whatever of it the kernel takes at once.
@@ -204,7 +207,7 @@ impl Net {
                     }
                     let core = Connection::server(Arc::clone(&endpoint.core));
                     // Without memory for it, it is closed again: the peer sees the end of the stream.
-                    let _ = self.add(core, socket, slot);
+                    let _ = self.add(core, socket, Peer::new(&peer), slot);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => match error.raw_os_error() {
@@ -227,6 +230,16 @@ impl Net {
     pub(crate) fn tidy_endpoint(&mut self, slot: u32) {
         if self.endpoints.get(slot).is_some_and(|endpoint| endpoint.conns == 0 && endpoint.listener.is_none()) {
             self.endpoints.remove(slot);
+        }
+    }
+
+    /// A forked child goes: the files of unix sockets are the parent's.
+    pub(crate) fn forget_files(&mut self) {
+        for id in self.listeners() {
+            let listener = self.endpoints.find(id.0).and_then(|slot| self.endpoints.get_mut(slot)?.listener.as_mut());
+            if let Some(listener) = listener {
+                listener.file = None;
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! put on a list, and `turn` tells it.
 
 use crate::cause::End;
-use crate::conn::Conn;
+use crate::conn::{Conn, Peer};
 use crate::endpoint::Endpoint;
 use crate::ids::{Slab, next_tag};
 use crate::outbox::Outbox;
@@ -77,6 +77,8 @@ pub struct Net {
     pub(crate) entropy: SystemEntropy,
     pub(crate) remote: Remote,
     pub(crate) host: Option<TimerFd>,
+    /// The process that the loop belongs to.
+    pub(crate) pid: u32,
     pub(crate) tag: u64,
     pub(crate) start: Instant,
     /// Milliseconds since the start, as of this turn.
@@ -111,6 +113,7 @@ impl Net {
             entropy: SystemEntropy::new(),
             remote: Remote::new(waker),
             host: None,
+            pid: std::process::id(),
             tag: u64::from(tag) << KIND_SHIFT,
             start: Instant::now(),
             now: 0,
@@ -217,10 +220,10 @@ impl Net {
     }
 
     /// Puts a connection on the loop.
-    pub(crate) fn add(&mut self, core: Connection, socket: Socket, endpoint: u32) -> Result<u32, Error> {
+    pub(crate) fn add(&mut self, core: Connection, socket: Socket, peer: Peer, endpoint: u32) -> Result<u32, Error> {
         let now = self.clock();
         let raw = socket.as_raw_fd();
-        let slot = self.conns.insert(Conn::new(core, socket, endpoint, now)).ok_or(Error::Memory)?;
+        let slot = self.conns.insert(Conn::new(core, socket, peer, endpoint, now)).ok_or(Error::Memory)?;
         let token = token(Kind::Conn, self.conns.id(slot));
         // Both directions, once: no call for it ever again.
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -395,6 +398,11 @@ impl Net {
             self.decays = true;
             self.timers.set(self.now + DECAY_MS, Due::Decay);
         }
+    }
+
+    /// Whether this is a forked child: the loop's descriptors are the parent's, too, and so are its peers.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.pid != std::process::id()
     }
 
     pub(crate) fn refuse_when_closing(&self) -> Result<(), Error> {

@@ -1,25 +1,30 @@
 //! What the operating system offers and no crate here does: the only unsafe code of this crate.
 
 use dari_core::Entropy;
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Accepts a connection, non-blocking and closed on exec from its first moment. EINTR is retried.
-pub(crate) fn accept(listener: &Socket) -> io::Result<Socket> {
+/// Accepts a connection, non-blocking and closed on exec from its first moment, and tells who it is. EINTR is
+/// retried.
+pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
     loop {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: the descriptor is open as long as `listener` is, and null tells the kernel that the address is
-        // not wanted.
-        let fd = unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
-        if fd >= 0 {
+        let mut fd = -1;
+        // SAFETY: the closure gives accept4 the storage and the length that it is handed, which are good for as long
+        // as it runs; the descriptor is open as long as `listener` is. What accept4 writes is an address.
+        let accepted = unsafe {
+            SockAddr::try_init(|address, len| {
+                fd = libc::accept4(listener.as_raw_fd(), address.cast(), len, flags);
+                if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+            })
+        };
+        match accepted {
             // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
-            return Ok(unsafe { Socket::from_raw_fd(fd) });
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+            Ok(((), peer)) => return Ok((unsafe { Socket::from_raw_fd(fd) }, peer)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -66,6 +66,9 @@ impl Loop {
 
     /// Waits for at most `timeout_ms` (for ever without it), then handles what is ready.
     pub fn turn(&mut self, timeout_ms: Option<u32>) -> Result<(), Error> {
+        if self.net.is_forked() {
+            return Err(Error::State("a forked child may only free a loop of its parent's".to_owned()));
+        }
         let most = [timeout_ms, self.net.timeout()].into_iter().flatten().min();
         // A millisecond more than is left, or the last one would be spent turning.
         let wait =
@@ -97,6 +100,9 @@ impl Loop {
     /// Ends everything on the loop: 1001 to every open peer, and `close` for every id. Only dropping the loop is
     /// left to do then.
     pub fn close(&mut self) {
+        if self.net.is_forked() {
+            return;
+        }
         self.net.in_turn = true;
         self.net.tick();
         self.net.closing = true;
@@ -132,6 +138,9 @@ impl Loop {
                         event.is_writable() || over,
                         over,
                     );
+                    if event.is_error() {
+                        self.failed(self.net.tag | low);
+                    }
                 }
                 kind if kind == Kind::Listener as u64 => {
                     if let Some(slot) = self.net.endpoints.find(self.net.tag | low) {
@@ -181,6 +190,18 @@ impl Loop {
         self.settle(slot);
     }
 
+    /// The kernel has an error for a connection. One that is read from has told it already; one that waits for its
+    /// host would not.
+    fn failed(&mut self, id: u64) {
+        let Some(slot) = self.net.conns.find(id) else { return };
+        if let Some(conn) = self.net.conns.get(slot)
+            && conn.must_wait()
+            && let Ok(Some(error)) = conn.socket.take_error()
+        {
+            self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default()));
+        }
+    }
+
     fn read_again(&mut self, ready: Vec<u64>) {
         for id in ready {
             if let Some(slot) = self.net.conns.find(id) {
@@ -209,6 +230,8 @@ impl Loop {
         if !waiting.is_empty() {
             self.rx[..waiting.len()].copy_from_slice(&waiting);
             self.feed(slot, waiting.len(), false);
+            // Before the receive buffer is used again: answers may lie in it.
+            self.net.flush(slot, &self.rx);
         }
         self.receive(slot);
         self.net.flush(slot, &self.rx);
@@ -351,7 +374,7 @@ impl Loop {
         let finish = conn.finish();
         let end = match what {
             What::Handshake => End::HandshakeTimeout(limits.handshake_ms),
-            What::KeepAlive => End::Done,
+            What::KeepAlive => End::Answered,
             What::Stall => End::Stalled(limits.stall_ms),
             What::Close => finish.map_or(End::CloseTimeout(limits.close_ms), |finish| finish.end),
             What::Idle if conn.pinged => {
@@ -449,7 +472,7 @@ impl Loop {
         let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over()) else { return };
         if conn.core.state() == State::Closed && conn.finish().is_none() {
             // The last answer of plain HTTP: the peer may still be sending what nobody wants to read.
-            conn.rare().finish = Some(Finish::new(End::Done, true, !conn.eof));
+            conn.rare().finish = Some(Finish::new(End::Answered, true, !conn.eof));
             conn.mark = self.net.now;
         }
         let is_empty = conn.outbox.is_none();
@@ -502,6 +525,16 @@ impl Loop {
             let _ = (&conn.socket).read(&mut self.rx);
         }
         self.net.end(slot, End::Shutdown);
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if self.net.is_forked() {
+            return self.net.forget_files();
+        }
+        // Those who asked from other threads hear of it, even if the loop could not be closed in order.
+        self.net.remote.shut();
     }
 }
 

@@ -111,6 +111,7 @@ impl Net {
         let slot = self.living(conn)?;
         let core = self.conns.get(slot).map(|conn| (conn.core.state(), conn.core.is_client()));
         if let Some((State::Connecting, true)) = core {
+            dari_core::check_close(code, reason)?;
             self.end(slot, End::Done);
             return Ok(());
         }
@@ -181,12 +182,10 @@ impl Net {
         self.find(conn).ok().and_then(|slot| self.conns.get(slot)).map_or(null_mut(), |conn| conn.data)
     }
 
-    /// The peer: `address:port`, or `unix:`.
+    /// The peer: `address:port`, or `unix:`. Still known in the hook `close`, whatever happened.
     pub fn peer(&self, conn: ConnId) -> Result<String, Error> {
         let slot = self.find(conn)?;
-        let socket = &self.conns.get(slot).ok_or(Error::Stale)?.socket;
-        let address = socket.peer_addr().map_err(|error| Error::system("asking for the peer's address", &error))?;
-        Ok(address.as_socket().map_or_else(|| "unix:".to_owned(), |address| address.to_string()))
+        Ok(self.conns.get(slot).ok_or(Error::Stale)?.peer.to_string())
     }
 
     /// The subprotocol agreed on.
