@@ -17,8 +17,7 @@
 
 struct client {
     dari_conn_t conn;
-    dari_watch_t input;  // stdin, while it is read.
-    dari_timer_t poller; // In its place where stdin is a file.
+    dari_watch_t input; // stdin, while it is read.
     int reading;
     int ended; // No more input.
     int closed;
@@ -38,16 +37,21 @@ static void on_signal(int number) {
 static void print(FILE *out, const char *data, size_t len) {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)data[i];
-        int c1 = i > 0 && (unsigned char)data[i - 1] == 0xC2 && c < 0xA0; // U+0080 to U+009F.
-        if ((iscntrl(c) && c != '\n' && c != '\t') || c1) fprintf(out, "\\x%02X", c);
-        else putc(c, out);
+        unsigned char next = i + 1 < len ? (unsigned char)data[i + 1] : 0;
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0) { // U+0080 to U+009F, two bytes.
+            fprintf(out, "\\x%02X", next);
+            i++;
+        } else if (iscntrl(c) && c != '\n' && c != '\t') {
+            fprintf(out, "\\x%02X", c);
+        } else {
+            putc(c, out);
+        }
     }
 }
 
 static void stop_reading(struct client *client, dari_loop_t *loop) {
     if (!client->reading) return;
-    if (client->input.id != 0) dari_watch_cancel(loop, client->input);
-    else dari_timer_cancel(loop, client->poller);
+    dari_watch_cancel(loop, client->input);
     client->reading = 0;
 }
 
@@ -66,21 +70,10 @@ static void on_readable(void *user, dari_loop_t *loop, dari_watch_t watch, uint3
     read_input(user, loop);
 }
 
-static void on_tick(void *user, dari_loop_t *loop, dari_timer_t timer) {
-    (void)timer;
-    read_input(user, loop);
-}
-
 static void start_reading(struct client *client, dari_loop_t *loop) {
     if (client->reading) return;
-    client->reading = 1;
-    client->input.id = 0;
-    if (dari_watch_new(loop, STDIN_FILENO, DARI_WATCH_READ, on_readable, client, &client->input) >= 0) return;
-    // A file is always readable, and epoll does not take one (EPERM).
-    if (dari_timer_new(loop, 0, 1, on_tick, client, &client->poller) < 0) {
-        fprintf(stderr, "client: %s\n", dari_last_error());
-        client->reading = 0;
-    }
+    if (dari_watch_new(loop, STDIN_FILENO, DARI_WATCH_READ, on_readable, client, &client->input) >= 0) client->reading = 1;
+    else fprintf(stderr, "client: %s\n", dari_last_error());
 }
 
 // Sends the lines at the front of the buffer, one message each, until the peer

@@ -73,13 +73,30 @@ typedef int32_t dari_status_t;
 // A bug in dari. All that can be done with the loop now is to free it.
 #define DARI_ERR_PANIC (-11)
 
-// Whether a message is text or binary.
+// Whether a message is text or binary. To send one, DARI_COMPRESS or
+// DARI_PLAIN may be added.
 typedef uint32_t dari_kind_t;
 
 // Text: UTF-8, which dari checks in both directions.
 #define DARI_TEXT 1u
 // Any bytes.
 #define DARI_BINARY 2u
+// To be compressed, however short, where the peer has agreed to it and it gets
+// smaller: DARI_TEXT | DARI_COMPRESS. Never set in what you are handed.
+#define DARI_COMPRESS 256u
+// Not to be compressed: what is compressed already, or holds a secret beside
+// bytes that a stranger chose, who could guess it by the length.
+#define DARI_PLAIN 512u
+
+// For dari_limits_t, permessage-deflate (RFC 7692): no compression.
+#define DARI_DEFLATE_OFF 0u
+// Compress each message by itself, where the peer agrees. A connection holds
+// no context between two messages, so it is hardly larger than one without.
+#define DARI_DEFLATE 1u
+// Messages may refer to earlier ones (context takeover, RFC 7692 7.1.1):
+// smaller, for memory that each connection holds from its first compressed
+// message on.
+#define DARI_DEFLATE_TAKEOVER 2u
 
 // As a size or a count: no limit. 0 is the default.
 #define DARI_UNLIMITED SIZE_MAX
@@ -202,7 +219,7 @@ typedef struct {
     const char *value;
 } dari_header_t;
 
-// One whole message, however many frames it came in.
+// One whole message, however many frames it came in; in `part`, a piece.
 typedef struct {
     // DARI_TEXT or DARI_BINARY.
     dari_kind_t kind;
@@ -265,7 +282,7 @@ typedef struct {
     void *user;
     // The handshake is done: messages may flow.
     void (*open)(void *user, dari_loop_t *loop, dari_conn_t conn);
-    // A message came.
+    // A message came, whole. Not called if there is `part`.
     void (*message)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message);
     // The queue is short again: go on after DARI_BUFFERED.
     void (*drain)(void *user, dari_loop_t *loop, dari_conn_t conn);
@@ -283,6 +300,16 @@ typedef struct {
     // The peer answered a ping: the bytes of yours, or none if it was sent for
     // idle_ms.
     void (*pong)(void *user, dari_loop_t *loop, dari_conn_t conn, const void *data, size_t len);
+    // The next bytes of a message came, in place of whole ones for `message`;
+    // `last` is 1 if it ends with them, else 0.
+    //
+    // For messages that are too long to be held: set max_message to match.
+    // A piece is as long as what was read or inflated at a time, and may be
+    // empty if it is the last. Text is checked, but a piece may end within a
+    // character. A message of which the last part never comes has ended with
+    // its connection.
+    void (*part)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *part,
+                 uint32_t last);
 } dari_handler_t;
 
 // What one peer may cost. A field that is 0 has its default.
@@ -313,6 +340,20 @@ typedef struct {
     uint32_t close_ms;
     // How long a peer may take none of what is queued for it. Default 30 s.
     uint32_t stall_ms;
+    // Messages that are shorter, in bytes, are sent as they are, but for those
+    // with DARI_COMPRESS. Default 64. DARI_UNLIMITED: only those with it are
+    // compressed.
+    size_t deflate_min;
+    // DARI_DEFLATE_*. Default DARI_DEFLATE_OFF. The memory is counted in
+    // max_memory.
+    //
+    // A message borrows its context, about 330 KiB to compress and 48 KiB to
+    // inflate, for as long as it takes; with DARI_DEFLATE_TAKEOVER each
+    // connection keeps the one and the other once it has used it. The limit
+    // max_message is on what a message inflates to.
+    uint32_t deflate;
+    // From 1, fast, to 9, small. Default 3.
+    uint32_t deflate_level;
 } dari_limits_t;
 
 // How to listen. A field that is 0 or NULL has its default.
@@ -500,9 +541,24 @@ DARI_API dari_status_t dari_loop_connect(dari_loop_t *loop, const char *url,
 //
 // `data` may be NULL if `len` is 0. DARI_BUFFERED: taken, but the peer is
 // slow, so hold back until `drain`. DARI_ERR_FULL: not taken, max_backlog is
-// reached. DARI_ERR_STATE: not open. DARI_ERR_ARGUMENT: text, but not UTF-8.
+// reached. DARI_ERR_STATE: not open, or a message in parts is unfinished.
+// DARI_ERR_ARGUMENT: text, but not UTF-8.
 DARI_API dari_status_t dari_conn_send(dari_loop_t *loop, dari_conn_t conn, dari_kind_t kind,
                                       const void *data, size_t len);
+
+// Sends the next part of a message, whose whole length nobody need know.
+//
+// The first part begins the message, one with `last` other than 0 ends it and
+// may be empty; `kind`, without flags, is that of the message in each.
+// Parts are frames (RFC 6455 5.4), never compressed; the peer gets one
+// message. Until it has ended, other messages on this connection are
+// DARI_ERR_STATE, and what is published passes it over; pings and
+// dari_conn_close are fine, but a message that is closed on is never whole.
+// Each part of a text ends with a whole character, else DARI_ERR_ARGUMENT.
+// DARI_BUFFERED: go on at `drain`. DARI_ERR_FULL: this part is not taken;
+// send it again at `drain`. DARI_ERR_STATE: not open, or another kind.
+DARI_API dari_status_t dari_conn_send_part(dari_loop_t *loop, dari_conn_t conn, dari_kind_t kind,
+                                           const void *data, size_t len, uint32_t last);
 
 // Starts the closing handshake (RFC 6455 7.1.2). `close` follows.
 //
@@ -639,15 +695,18 @@ DARI_API size_t dari_loop_subscribers(const dari_loop_t *loop, const char *topic
 
 // Sends a message to every subscriber of `topic` but `except`.
 //
-// Id 0 excepts nobody. A subscriber whose queue is full is passed over; no
-// subscribers at all is fine. DARI_ERR_ARGUMENT: text, but not UTF-8.
+// Id 0 excepts nobody. A subscriber whose queue is full, or whose message in
+// parts is unfinished, is passed over; no subscribers at all is fine. It is
+// compressed once for all who have agreed to the same, but once for each
+// with DARI_DEFLATE_TAKEOVER. DARI_ERR_ARGUMENT: text, but not UTF-8.
 DARI_API dari_status_t dari_loop_publish(dari_loop_t *loop, const char *topic, dari_conn_t except,
                                          dari_kind_t kind, const void *data, size_t len);
 
 // Frames a message once, to be sent to a list of your own.
 //
-// On any thread. `*out` is NULL if it fails. Free it with dari_payload_free,
-// at any time: what is queued stays queued.
+// On any thread. It is compressed when it is first sent to a peer that has
+// agreed to that, and then kept in both forms. `*out` is NULL if it fails.
+// Free it with dari_payload_free, at any time: what is queued stays queued.
 DARI_API dari_status_t dari_payload_new(dari_kind_t kind, const void *data, size_t len,
                                         dari_payload_t **out);
 

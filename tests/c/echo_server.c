@@ -1,7 +1,7 @@
 // An echo for suites and measurements to run against. Every origin is let in,
 // which no real server should copy.
 //
-//     echo_server ADDRESS [--broadcast] [--max-message N]
+//     echo_server ADDRESS [--broadcast] [--deflate] [--max-message N]
 //
 // Prints "listening on ADDRESS" with the port it got. SIGINT and SIGTERM end
 // it in order: 1001 to every peer, exit 0.
@@ -45,12 +45,21 @@ static int set_broadcast(struct options *options, const char *value) {
     return 0;
 }
 
+// Every message, however short, with all that a client offers: what suites look for.
+static int set_deflate(struct options *options, const char *value) {
+    (void)value;
+    options->limits.deflate = DARI_DEFLATE_TAKEOVER;
+    options->limits.deflate_min = 1;
+    return 0;
+}
+
 static int set_max_message(struct options *options, const char *value) {
     return number(value, &options->limits.max_message);
 }
 
 static const struct option TABLE[] = {
     {"--broadcast", NULL, "what one says, everybody hears, the speaker too", set_broadcast},
+    {"--deflate", NULL, "compress whatever is sent, with context takeover if the client lets it", set_deflate},
     {"--max-message", "N", "refuse longer messages with 1009; 0 is the library's default", set_max_message},
 };
 enum { OPTIONS = sizeof TABLE / sizeof *TABLE };

@@ -12,7 +12,7 @@ KIB, MIB = 1 << 10, 1 << 20
 MAX_MESSAGE = 16 * MIB
 FLOOD = 100_000
 READERS = 80
-SLOW_READER = (256 + 64 + 64) * KIB  # high_water, one message (of 64 KiB here), 64 KiB
+SLOW_READER = (256 + 64 + 64) * KIB
 
 
 def checks(new_echo):
@@ -20,7 +20,7 @@ def checks(new_echo):
         ("200 declared, unsent messages of 16 MiB", 5 * MIB, declared),
         ("a fragmented message of 400,000 bytes in as many fragments (4 bytes each)", 4 * 400_000, tiny_fragments),
         ("100,000 pings whose pongs nobody reads", MIB, ping_flood),
-        (f"{READERS} peers that read nothing, each sending 64 MiB to echo", READERS * SLOW_READER + MIB, slow_readers),
+        (f"{READERS} peers that read nothing, each sending 64 MiB to echo", READERS * SLOW_READER + 2 * MIB, slow_readers),
         ("1,000 messages of 1 MiB, 2 s after the last", MIB + 300_000, after_large),
         ("10,000 connections opened and closed", MIB, churn),
     ]:

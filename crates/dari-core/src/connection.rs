@@ -335,9 +335,6 @@ impl Connection {
         self.abandon_message(io);
         self.unfinished = None;
         self.leave_handshake(io);
-        if let Some(codec) = self.agreed.as_mut().and_then(|agreed| agreed.codec.take()) {
-            codec.release(io.buffers);
-        }
     }
 
     // --- until it is open ---------------------------------------------------------------------------------------
@@ -451,7 +448,11 @@ impl Connection {
         self.state = State::Closing;
     }
 
+    /// Lets go of what messages need: none comes or goes any more.
     pub(crate) fn abandon_message(&mut self, io: &mut Io<'_>) {
+        if let Some(codec) = self.codec() {
+            codec.release(io.buffers);
+        }
         if let Some(unfinished) = &mut self.unfinished {
             unfinished.pong = None;
             // A Close frame of the peer that has half arrived still counts.

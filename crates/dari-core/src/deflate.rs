@@ -11,6 +11,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 /// What ends every message and is not sent (RFC 7692 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+/// The same, and an empty block behind it.
+const TAIL_AND_BLOCK: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
 /// Inflated bytes that are looked at before the next ones are made.
 const STEP: usize = 16 << 10;
 /// What a context costs, about, in bytes; measured with zlib-rs.
@@ -54,13 +56,15 @@ pub(crate) struct Codec {
     wish: Deflate,
     compressor: Option<Box<Compressor>>,
     inflater: Option<Box<Decompress>>,
+    /// Something of a message has come.
+    begun: bool,
     /// The inflater has come to the end of a stream and waits for another, if there is one.
     ended: bool,
 }
 
 impl Codec {
     pub(crate) fn new(agreement: Agreement, wish: Deflate) -> Self {
-        Self { agreement, wish, compressor: None, inflater: None, ended: false }
+        Self { agreement, wish, compressor: None, inflater: None, begun: false, ended: false }
     }
 
     /// What a shared compressed message has to fit: window and level; nothing if it depends on earlier messages.
@@ -106,6 +110,7 @@ impl Codec {
             self.inflater = Some(borrow_inflater(buffers)?);
         }
         let Some(inflater) = self.inflater.as_mut() else { return Ok(()) };
+        self.begun |= !piece.is_empty();
         let mut step = [0; STEP];
         let mut rest = piece;
         loop {
@@ -118,13 +123,13 @@ impl Codec {
                 return Ok(());
             }
             let (taken, made) = (inflater.total_in(), inflater.total_out());
-            let status =
-                inflater.decompress(rest, &mut step, FlushDecompress::Sync).map_err(|_| Violation::Deflate)?;
+            let status = inflater.decompress(rest, &mut step, FlushDecompress::Sync);
             let count = |before: u64, after: u64| usize::try_from(after - before).unwrap_or(0);
             let (taken, made) = (count(taken, inflater.total_in()), count(made, inflater.total_out()));
             rest = rest.get(taken..).unwrap_or_default();
+            // What was good before the first bad byte counts: a rule that it breaks was broken first.
             take(buffers, step.get(..made).unwrap_or_default())?;
-            match status {
+            match status.map_err(|_| Violation::Deflate)? {
                 Status::StreamEnd => self.ended = true,
                 // There is room left, so there is nothing more to come.
                 _ if made < STEP && rest.is_empty() => return Ok(()),
@@ -135,20 +140,23 @@ impl Codec {
     }
 
     /// The end of a message: what RFC 7692 7.2.2 has the receiver add.
-    pub(crate) fn finish(
-        &mut self,
-        buffers: &mut Buffers,
-        take: impl FnMut(&mut Buffers, &[u8]) -> Result<(), Violation>,
-    ) -> Result<(), Violation> {
-        if !self.ended {
-            self.inflate(&TAIL, buffers, take)?;
+    pub(crate) fn finish(&mut self, buffers: &mut Buffers) -> Result<(), Violation> {
+        // Some send an empty message as no byte at all: the tail would be the front of a block then.
+        if self.begun && !self.ended {
+            // The tail is the rest of an empty block. Where it brings anything, or no other block can follow, the
+            // message was cut short, and what comes next would be read in the middle of it.
+            self.inflate(&TAIL_AND_BLOCK, buffers, |_, made| match made {
+                [] => Ok(()),
+                _ => Err(Violation::Deflate),
+            })?;
         }
         self.end_message(buffers);
         Ok(())
     }
 
     /// Gives the inflater back between two messages, if the next one does not need what it knows.
-    pub(crate) fn end_message(&mut self, buffers: &mut Buffers) {
+    fn end_message(&mut self, buffers: &mut Buffers) {
+        self.begun = false;
         if !self.agreement.receive_takeover
             && let Some(inflater) = self.inflater.take()
         {
@@ -157,10 +165,12 @@ impl Codec {
         }
     }
 
-    pub(crate) fn release(mut self, buffers: &mut Buffers) {
-        self.agreement.receive_takeover = false;
-        self.end_message(buffers);
-        if let Some(compressor) = self.compressor {
+    /// Gives both contexts back, whatever they know; for when no message comes or goes any more.
+    pub(crate) fn release(&mut self, buffers: &mut Buffers) {
+        if let Some(inflater) = self.inflater.take() {
+            return_inflater(buffers, inflater);
+        }
+        if let Some(compressor) = self.compressor.take() {
             return_compressor(buffers, compressor);
         }
     }
@@ -246,10 +256,7 @@ mod tests {
                 Ok(())
             })?;
         }
-        codec.finish(buffers, |_, made| {
-            all.extend_from_slice(made);
-            Ok(())
-        })?;
+        codec.finish(buffers)?;
         Ok(all)
     }
 

@@ -65,12 +65,16 @@ pub fn offered(request: &Request) -> impl Iterator<Item = &str> {
 
 /// Whether a page of this Origin (RFC 6454) comes from the host that the request was sent to.
 ///
-/// Schemes are not compared, since a proxy in front may have taken TLS off; a port that is not named is the
+/// It is http or https, whichever of them: a proxy in front may have taken TLS off; a port that is not named is the
 /// default one of the origin's scheme on both sides.
 pub fn is_same_origin(origin: &[u8], host: &[u8]) -> bool {
     let (Ok(origin), Ok(host)) = (str::from_utf8(origin), str::from_utf8(host)) else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
+    let default = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "80",
+        "https" => "443",
+        _ => return false,
+    };
     let parts = |authority: &str| {
         let (name, port) = match authority.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => (name, port),
@@ -177,6 +181,7 @@ mod tests {
         assert!(!same("http://example.com.evil", "example.com"));
         assert!(!same("http://127.0.0.1:9002", "127.0.0.1:9001"));
         assert!(!same("null", "example.com"));
+        assert!(!same("xhttp://example.com", "example.com"));
         assert!(!same("http://", ""));
     }
 }

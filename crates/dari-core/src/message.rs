@@ -292,16 +292,20 @@ impl Assembly {
         limits: &Limits,
         buffers: &mut Buffers,
     ) -> Result<(), Violation> {
-        let mut take = |buffers: &mut Buffers, made: &[u8]| {
-            check_length(self.len, made.len() as u64, limits)?;
+        let limit = limits.max_message;
+        codec.inflate(piece, buffers, |buffers, made| {
+            // Rules are broken in the order of the message's bytes, however many come at a time.
+            let (fits, over) = made.split_at(made.len().min(limit.saturating_sub(self.len)));
             if self.kind == Kind::Text {
-                self.utf8.feed(made).map_err(|_| Violation::Text)?;
+                self.utf8.feed(fits).map_err(|_| Violation::Text)?;
+            }
+            if !over.is_empty() {
+                return Err(Violation::MessageTooBig { limit, met: (limit as u64).saturating_add(1) });
             }
             self.len += made.len();
             buffers.append(&mut self.bytes, made, usize::MAX).map_err(Violation::from)
-        };
-        codec.inflate(piece, buffers, &mut take)?;
-        if is_end { codec.finish(buffers, take) } else { Ok(()) }
+        })?;
+        if is_end { codec.finish(buffers) } else { Ok(()) }
     }
 
     /// What there is of the message and was not handed on yet.

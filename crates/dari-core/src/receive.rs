@@ -55,6 +55,8 @@ pub(crate) struct Frame {
     done: u64,
     /// Where it began in the peer's stream.
     offset: u64,
+    /// It broke a rule: what it says does not count.
+    is_void: bool,
 }
 
 impl Frame {
@@ -75,7 +77,7 @@ impl Connection {
                 None => {
                     let offset = self.frame_offset();
                     let header = self.take_header(input)?;
-                    let frame = Frame { header, done: 0, offset };
+                    let frame = Frame { header, done: 0, offset, is_void: false };
                     if let Err(violation) = self.check_frame(&header) {
                         return self.fail(violation, offset, Some(frame), io);
                     }
@@ -199,6 +201,8 @@ impl Connection {
         let unfinished = self.unfinished.as_mut()?;
         let assembly = unfinished.assembly.as_mut()?;
         let codec = self.agreed.as_mut().and_then(|agreed| agreed.codec.as_mut());
+        // Which of a compressed frame's bytes is the bad one depends on how many came at a time.
+        let start = if assembly.is_compressed() { frame.offset } else { start };
         let added = match codec {
             Some(codec) if assembly.is_compressed() => {
                 assembly.inflate(piece, is_last, codec, &self.limits, io.buffers).map_err(|violation| (violation, 0))
@@ -341,7 +345,7 @@ impl Connection {
         self.begin_closing(By::Us, Some(failure));
         self.abandon_message(io);
         if let Some(frame) = frame.filter(|frame| frame.left() > 0) {
-            self.unfinished.get_or_insert_default().frame = Some(frame);
+            self.unfinished.get_or_insert_default().frame = Some(Frame { is_void: true, ..frame });
         }
         if violation == Violation::LengthTopBit {
             // What follows such a header can not be told from its payload.
@@ -354,7 +358,7 @@ impl Connection {
     fn take_while_closing<'b>(&mut self, mut frame: Frame, input: &mut &'b mut [u8]) -> Option<Event<'b>> {
         let len = clip(frame.left(), input);
         let piece = self.take(input, len);
-        if frame.header.opcode != Opcode::Close || frame.header.len > MAX_CONTROL as u64 {
+        if frame.is_void || frame.header.opcode != Opcode::Close || frame.header.len > MAX_CONTROL as u64 {
             frame.done += len as u64;
             if frame.left() > 0 {
                 self.unfinished.get_or_insert_default().frame = Some(frame);

@@ -91,7 +91,7 @@ fn a_code_that_may_not_be_sent_is_a_misuse() {
     for code in [1, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, u16::MAX] {
         assert_eq!(peer.misuse(|connection, io| connection.close(code, "", io)), Misuse::Code(code));
     }
-    assert_eq!(peer.misuse(|connection, io| connection.close(0, "why", io)), Misuse::Code(0));
+    assert_eq!(peer.misuse(|connection, io| connection.close(0, "why", io)), Misuse::ReasonAlone);
     for code in [1000, 1003, 1007, 1014, 3000, 4999] {
         for is_client in ROLES {
             let mut peer = Peer::open(is_client);

@@ -3,52 +3,12 @@
 
 mod common;
 
+use common::pair::{Setup, Step, What, text};
 use common::splits::in_every_split;
 use common::{FIN, KEY, Noise, PING, Peer, Seen, TEXT, frame, handshake, opening, plain, switching};
-use dari_core::{By, Kind, Limits, Message, State};
+use dari_core::{Deflate, Kind, Limits, Squeeze, State};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::VecDeque;
-
-/// One end of the pair, and the bytes on their way to it.
-struct End {
-    peer: Peer,
-    wire: VecDeque<u8>,
-    sent: Vec<Seen>,
-    pings: Vec<Vec<u8>>,
-    seen: Vec<Seen>,
-}
-
-impl End {
-    fn new(peer: Peer) -> Self {
-        Self { peer, wire: VecDeque::new(), sent: Vec::new(), pings: Vec::new(), seen: Vec::new() }
-    }
-
-    /// Takes at most `most` bytes off the wire.
-    fn receive(&mut self, most: usize) {
-        let piece: Vec<u8> = self.wire.drain(..most.min(self.wire.len())).collect();
-        let seen = self.peer.feed(&piece);
-        assert_eq!(self.peer.waiting, b"", "an open connection always takes its input");
-        self.seen.extend(seen);
-    }
-
-    fn messages(&self) -> Vec<&Seen> {
-        self.seen.iter().filter(|seen| matches!(seen, Seen::Text(_) | Seen::Binary(_))).collect()
-    }
-
-    fn pongs(&self) -> Vec<&Vec<u8>> {
-        self.seen.iter().filter_map(|seen| if let Seen::Pong(data) = seen { Some(data) } else { None }).collect()
-    }
-}
-
-/// What happens next; `at` chooses the end.
-#[derive(Clone, Debug)]
-enum Step {
-    Send { at: bool, text: bool, size: usize },
-    Ping { at: bool, size: usize },
-    Deliver { at: bool, most: usize },
-    Close { at: bool, code: u16, reason: usize },
-}
 
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![
@@ -58,105 +18,38 @@ fn size() -> impl Strategy<Value = usize> {
     ]
 }
 
+fn what() -> impl Strategy<Value = What> {
+    (any::<bool>(), any::<bool>(), size()).prop_map(|(is_text, noisy, size)| What { is_text, noisy, size })
+}
+
+fn squeeze() -> impl Strategy<Value = Squeeze> {
+    prop_oneof![2 => Just(Squeeze::Auto), 1 => Just(Squeeze::Yes), 1 => Just(Squeeze::No)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let code = prop_oneof![Just(0u16), Just(1000), Just(1001), 3000..5000u16];
     prop_oneof![
-        8 => (any::<bool>(), any::<bool>(), size()).prop_map(|(at, text, size)| Step::Send { at, text, size }),
+        8 => (any::<bool>(), what(), squeeze(), any::<bool>())
+            .prop_map(|(at, what, squeeze, prepared)| Step::Send { at, what, squeeze, prepared }),
+        4 => (any::<bool>(), what(), any::<bool>()).prop_map(|(at, what, is_last)| Step::Part { at, what, is_last }),
         3 => (any::<bool>(), 0..=125usize).prop_map(|(at, size)| Step::Ping { at, size }),
         12 => (any::<bool>(), prop_oneof![3 => 0..300usize, 1 => 0..100_000usize])
             .prop_map(|(at, most)| Step::Deliver { at, most }),
-        1 => (any::<bool>(), code, 0..=123usize)
-            .prop_map(|(at, code, reason)| Step::Close { at, code, reason: if code == 0 { 0 } else { reason } }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(at, blocked)| Step::Block { at, blocked }),
+        1 => (any::<bool>(), code, 0..=123usize).prop_map(|(at, code, reason)| Step::Close { at, code, reason }),
     ]
 }
 
-/// Text of `size` bytes, with characters of every length.
-fn text(size: usize, seed: usize) -> String {
-    let mut text = String::with_capacity(size);
-    let letters = ["a", "é", "안", "😀", "녕", "z"];
-    let mut at = seed;
-    while text.len() < size {
-        let letter = letters[at % letters.len()];
-        text.push_str(if text.len() + letter.len() <= size { letter } else { "." });
-        at += 1;
-    }
-    text
-}
-
-fn take_step(ends: &mut [End; 2], step: &Step, seed: usize) {
-    match *step {
-        Step::Send { at, text: true, size } => {
-            let text = text(size, seed);
-            let end = &mut ends[usize::from(at)];
-            if end.peer.act(|connection, io| connection.send(Message::text(&text), io)).is_ok() {
-                end.sent.push(Seen::Text(text.into_bytes()));
-            }
-        }
-        Step::Send { at, text: false, size } => {
-            let data: Vec<u8> = (0..size).map(|i| (i * 7 + seed).to_le_bytes()[0]).collect();
-            let end = &mut ends[usize::from(at)];
-            if end.peer.act(|connection, io| connection.send(Message::binary(&data), io)).is_ok() {
-                end.sent.push(Seen::Binary(data));
-            }
-        }
-        Step::Ping { at, size } => {
-            let data = vec![seed.to_le_bytes()[0]; size];
-            let end = &mut ends[usize::from(at)];
-            if end.peer.act(|connection, io| connection.ping(&data, io)).is_ok() {
-                end.pings.push(data);
-            }
-        }
-        Step::Deliver { at, most } => ends[usize::from(at)].receive(most),
-        Step::Close { at, code, reason } => {
-            let reason = text(reason, seed);
-            let _ = ends[usize::from(at)].peer.act(|connection, io| connection.close(code, &reason, io));
-        }
-    }
-    for at in [0, 1] {
-        let sent = ends[at].peer.sent();
-        ends[1 - at].wire.extend(sent);
-    }
-}
-
-fn check_messages(from: &End, to: &End) {
-    let sent: Vec<&Seen> = from.sent.iter().collect();
-    let got = to.messages();
-    // Who closes first reads no more: what it has read is the front of what was sent.
-    let closed_first = to.peer.closing().is_some_and(|closing| closing.first == By::Us);
-    if closed_first {
-        assert!(sent.starts_with(&got), "messages were lost or reordered before the close");
-    } else {
-        assert_eq!(got, sent, "every message once, in order, whole");
-    }
-    let pongs = from.pongs();
-    let pings: Vec<&Vec<u8>> = from.pings.iter().collect();
-    assert!(pings.starts_with(&pongs), "pongs are the pings, in their order");
-    if to.peer.closing().is_none() {
-        assert_eq!(pongs, pings);
-    }
-}
-
-fn check_end(ends: &[End; 2]) {
-    let closings = [ends[0].peer.closing(), ends[1].peer.closing()];
-    let [Some(one), Some(other)] = closings else {
-        assert_eq!(closings, [None, None], "one side has closed, the other has not heard of it");
-        assert!(ends.iter().all(|end| end.peer.state() == State::Open));
-        return;
-    };
-    for (closing, peer) in [(one, other), (other, one)] {
-        assert!(closing.was_clean(), "{closing:?}");
-        let code = closing.received.as_ref().unwrap().code;
-        assert_eq!(Some(if code == 1005 { 0 } else { code }), peer.sent);
-    }
-    assert!(one.first == By::Us || other.first == By::Us, "nobody has begun it");
-    if one.first == By::Peer || other.first == By::Peer {
-        assert_eq!(one.sent, other.sent, "an answer carries the code that it answers");
-    }
-    for end in ends {
-        assert_eq!(end.peer.state(), State::Closed);
-        assert_eq!(end.seen.iter().filter(|seen| **seen == Seen::Closed).count(), 1);
-        assert_eq!(end.seen.last(), Some(&Seen::Closed), "something is told behind the end");
-    }
+fn setup() -> impl Strategy<Value = Setup> {
+    let deflate = (any::<bool>(), 1..=9u8, prop_oneof![Just(0usize), Just(64), 0..1000usize])
+        .prop_map(|(takeover, level, min)| Deflate { takeover, level, min });
+    let bits = prop_oneof![Just(None), (8..=15u8).prop_map(Some)];
+    let end = (prop_oneof![1 => Just(None), 6 => deflate.prop_map(Some)], bits, any::<bool>());
+    [end.clone(), end].prop_map(|[server, client]| Setup {
+        deflate: [server.0, client.0],
+        bits: [server.1, client.1],
+        parts: [server.2, client.2],
+    })
 }
 
 /// Cuts `bytes` into pieces of the given sizes, and one of the rest.
@@ -197,26 +90,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_ends_agree_on_every_message_and_on_the_end(steps in vec(step(), 0..60), sizes in vec(1..3000usize, 1..40)) {
-        let mut ends = [Peer::open(false), Peer::open_client(Limits::default(), Noise::Counter(9))].map(End::new);
-        for (seed, step) in steps.iter().enumerate() {
-            take_step(&mut ends, step, seed);
-        }
-        // What is on its way arrives, in pieces; answers may follow.
-        for (turn, size) in sizes.iter().cycle().enumerate() {
-            let most = if turn < 200 { *size } else { usize::MAX };
-            take_step(&mut ends, &Step::Deliver { at: turn % 2 == 0, most }, 0);
-            if ends.iter().all(|end| end.wire.is_empty()) {
-                break;
-            }
-        }
-        check_messages(&ends[0], &ends[1]);
-        check_messages(&ends[1], &ends[0]);
-        check_end(&ends);
-        for end in ends {
-            assert_eq!(end.peer.buffers.used(), 0);
-            end.peer.release();
-        }
+    fn two_ends_agree_on_every_message_and_on_the_end(
+        setup in setup(),
+        steps in vec(step(), 0..60),
+        sizes in vec(1..3000usize, 1..40),
+    ) {
+        common::pair::run(&setup, &steps, &sizes);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! One function a verb, and getters that have a neutral value for an id that is stale.
 
-use crate::guard::arguments::{argument, bytes, message, optional_text, put, put_text};
+use crate::guard::arguments::{argument, bytes, message, optional_text, part, put, put_text};
 use crate::guard::{getter, verb};
 use crate::status::{DARI_ERR_TOO_BIG, DARI_OK, Refusal, dari_status_t, sent};
 use crate::types::*;
@@ -14,7 +14,8 @@ use std::ptr;
 ///
 /// `data` may be NULL if `len` is 0. DARI_BUFFERED: taken, but the peer is
 /// slow, so hold back until `drain`. DARI_ERR_FULL: not taken, max_backlog is
-/// reached. DARI_ERR_STATE: not open. DARI_ERR_ARGUMENT: text, but not UTF-8.
+/// reached. DARI_ERR_STATE: not open, or a message in parts is unfinished.
+/// DARI_ERR_ARGUMENT: text, but not UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_conn_send(
     r#loop: *mut dari_loop_t,
@@ -23,7 +24,35 @@ pub unsafe extern "C" fn dari_conn_send(
     data: *const c_void,
     len: usize,
 ) -> dari_status_t {
-    verb("dari_conn_send", r#loop, |net| Ok(sent(net.send(conn.into(), message(kind, data, len)?)?)))
+    verb("dari_conn_send", r#loop, |net| {
+        let (message, squeeze) = message(kind, data, len)?;
+        Ok(sent(net.send_with(conn.into(), message, squeeze)?))
+    })
+}
+
+/// Sends the next part of a message, whose whole length nobody need know.
+///
+/// The first part begins the message, one with `last` other than 0 ends it and
+/// may be empty; `kind`, without flags, is that of the message in each.
+/// Parts are frames (RFC 6455 5.4), never compressed; the peer gets one
+/// message. Until it has ended, other messages on this connection are
+/// DARI_ERR_STATE, and what is published passes it over; pings and
+/// dari_conn_close are fine, but a message that is closed on is never whole.
+/// Each part of a text ends with a whole character, else DARI_ERR_ARGUMENT.
+/// DARI_BUFFERED: go on at `drain`. DARI_ERR_FULL: this part is not taken;
+/// send it again at `drain`. DARI_ERR_STATE: not open, or another kind.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_conn_send_part(
+    r#loop: *mut dari_loop_t,
+    conn: dari_conn_t,
+    kind: dari_kind_t,
+    data: *const c_void,
+    len: usize,
+    last: u32,
+) -> dari_status_t {
+    verb("dari_conn_send_part", r#loop, |net| {
+        Ok(sent(net.send_part(conn.into(), part(kind, data, len)?, last != 0)?))
+    })
 }
 
 /// Starts the closing handshake (RFC 6455 7.1.2). `close` follows.

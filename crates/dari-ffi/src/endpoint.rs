@@ -2,12 +2,12 @@
 //!
 //! Settings of C become settings of dari here, with dari's defaults for what is zero.
 
-use crate::guard::arguments::{headers, null, optional_list, optional_path, optional_text, put, text, versioned};
+use crate::guard::arguments::{argument, headers, null, optional_list, optional_path, optional_text, put, text, versioned};
 use crate::guard::{getter, verb};
 use crate::hooks::CHandler;
 use crate::status::{DARI_OK, Refusal, dari_status_t};
 use crate::types::*;
-use dari::{Connect, Limits, Listen, Origins};
+use dari::{Connect, Deflate, Limits, Listen, Origins};
 use std::ffi::c_char;
 
 /// Listens, and serves WebSockets and HTTP on one port.
@@ -25,7 +25,8 @@ pub unsafe extern "C" fn dari_loop_listen(
 ) -> dari_status_t {
     verb("dari_loop_listen", r#loop, |net| {
         let handler = versioned(handler)?.ok_or_else(|| null("handler"))?;
-        let how = versioned(how)?.map_or_else(|| Ok(Listen::default()), listen)?;
+        let mut how = versioned(how)?.map_or_else(|| Ok(Listen::default()), listen)?;
+        how.limits.parts = handler.part.is_some();
         put(out, net.listen(text("address", address)?, how, CHandler::boxed(r#loop, handler))?.into());
         Ok(DARI_OK)
     })
@@ -61,7 +62,8 @@ pub unsafe extern "C" fn dari_loop_connect(
 ) -> dari_status_t {
     verb("dari_loop_connect", r#loop, |net| {
         let handler = versioned(handler)?.ok_or_else(|| null("handler"))?;
-        let how = versioned(how)?.map_or_else(|| Ok(Connect::default()), connect)?;
+        let mut how = versioned(how)?.map_or_else(|| Ok(Connect::default()), connect)?;
+        how.limits.parts = handler.part.is_some();
         put(out, net.connect(text("url", url)?, how, CHandler::boxed(r#loop, handler))?.into());
         Ok(DARI_OK)
     })
@@ -109,6 +111,24 @@ fn limits(of: *const dari_limits_t) -> Result<Limits, Refusal> {
         idle_ms: time(of.idle_ms, default.idle_ms),
         close_ms: time(of.close_ms, default.close_ms),
         stall_ms: time(of.stall_ms, default.stall_ms),
+        deflate: deflate(&of)?,
         ..default
     })
+}
+
+fn deflate(of: &dari_limits_t) -> Result<Option<Deflate>, Refusal> {
+    let default = Deflate::default();
+    let level = match u8::try_from(of.deflate_level) {
+        Ok(0) => default.level,
+        Ok(level @ 1..=9) => level,
+        _ => return Err(argument(format!("deflate_level {} is not 0 to 9", of.deflate_level))),
+    };
+    let takeover = match of.deflate {
+        DARI_DEFLATE_OFF => return Ok(None),
+        DARI_DEFLATE => false,
+        DARI_DEFLATE_TAKEOVER => true,
+        other => return Err(argument(format!("deflate {other} is no DARI_DEFLATE_*"))),
+    };
+    let min = if of.deflate_min == 0 { default.min } else { of.deflate_min };
+    Ok(Some(Deflate { takeover, level, min }))
 }

@@ -41,14 +41,17 @@ impl Handler for CHandler {
 
     fn message(&mut self, net: &mut Net, conn: ConnId, message: Message<'_>) {
         if let Some(hook) = self.hooks.message {
-            let kind = match message.kind {
-                Kind::Text => DARI_TEXT,
-                Kind::Binary => DARI_BINARY,
-            };
-            let dari_str_t { data, len } = dari_str_t::lend(message.data);
-            let message = dari_message_t { kind, reserved: 0, data, len };
+            let message = lent(message);
             // SAFETY: the C caller's promise, above; `message` lives until the hook returns.
             self.lend(net, |user, owner| unsafe { hook(user, owner, conn.into(), &message) });
+        }
+    }
+
+    fn part(&mut self, net: &mut Net, conn: ConnId, part: Message<'_>, is_last: bool) {
+        if let Some(hook) = self.hooks.part {
+            let part = lent(part);
+            // SAFETY: the C caller's promise, above; `part` lives until the hook returns.
+            self.lend(net, |user, owner| unsafe { hook(user, owner, conn.into(), &part, is_last.into()) });
         }
     }
 
@@ -98,6 +101,16 @@ impl Handler for CHandler {
             None => NoHook.http(net, conn),
         }
     }
+}
+
+/// A message, as C reads it; its bytes are on loan.
+fn lent(message: Message<'_>) -> dari_message_t {
+    let kind = match message.kind {
+        Kind::Text => DARI_TEXT,
+        Kind::Binary => DARI_BINARY,
+    };
+    let dari_str_t { data, len } = dari_str_t::lend(message.data);
+    dari_message_t { kind, reserved: 0, data, len }
 }
 
 /// An end, as C reads it; the texts are on loan from `why`.

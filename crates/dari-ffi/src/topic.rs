@@ -48,8 +48,10 @@ pub unsafe extern "C" fn dari_loop_subscribers(r#loop: *const dari_loop_t, topic
 
 /// Sends a message to every subscriber of `topic` but `except`.
 ///
-/// Id 0 excepts nobody. A subscriber whose queue is full is passed over; no
-/// subscribers at all is fine. DARI_ERR_ARGUMENT: text, but not UTF-8.
+/// Id 0 excepts nobody. A subscriber whose queue is full, or whose message in
+/// parts is unfinished, is passed over; no subscribers at all is fine. It is
+/// compressed once for all who have agreed to the same, but once for each
+/// with DARI_DEFLATE_TAKEOVER. DARI_ERR_ARGUMENT: text, but not UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_loop_publish(
     r#loop: *mut dari_loop_t,
@@ -60,15 +62,17 @@ pub unsafe extern "C" fn dari_loop_publish(
     len: usize,
 ) -> dari_status_t {
     verb("dari_loop_publish", r#loop, |net| {
-        net.publish(text("topic", topic)?, except.named(), message(kind, data, len)?)?;
+        let (message, squeeze) = message(kind, data, len)?;
+        net.publish_with(text("topic", topic)?, except.named(), message, squeeze)?;
         Ok(DARI_OK)
     })
 }
 
 /// Frames a message once, to be sent to a list of your own.
 ///
-/// On any thread. `*out` is NULL if it fails. Free it with dari_payload_free,
-/// at any time: what is queued stays queued.
+/// On any thread. It is compressed when it is first sent to a peer that has
+/// agreed to that, and then kept in both forms. `*out` is NULL if it fails.
+/// Free it with dari_payload_free, at any time: what is queued stays queued.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_payload_new(
     kind: dari_kind_t,
@@ -78,7 +82,8 @@ pub unsafe extern "C" fn dari_payload_new(
 ) -> dari_status_t {
     plain("dari_payload_new", || {
         let out = output("out", out, ptr::null_mut())?;
-        *out = give(dari_payload_t(Payload::new(message(kind, data, len)?)?));
+        let (message, squeeze) = message(kind, data, len)?;
+        *out = give(dari_payload_t(Payload::new_with(message, squeeze)?));
         Ok(DARI_OK)
     })
 }

@@ -8,13 +8,30 @@ use crate::remote::Hand;
 use dari::{ConnId, ListenerId, Payload, TimerId, WatchId};
 use std::ffi::{c_char, c_void};
 
-/// Whether a message is text or binary.
+/// Whether a message is text or binary. To send one, DARI_COMPRESS or
+/// DARI_PLAIN may be added.
 pub type dari_kind_t = u32;
 
 /// Text: UTF-8, which dari checks in both directions.
 pub const DARI_TEXT: dari_kind_t = 1;
 /// Any bytes.
 pub const DARI_BINARY: dari_kind_t = 2;
+/// To be compressed, however short, where the peer has agreed to it and it gets
+/// smaller: DARI_TEXT | DARI_COMPRESS. Never set in what you are handed.
+pub const DARI_COMPRESS: dari_kind_t = 0x100;
+/// Not to be compressed: what is compressed already, or holds a secret beside
+/// bytes that a stranger chose, who could guess it by the length.
+pub const DARI_PLAIN: dari_kind_t = 0x200;
+
+/// For dari_limits_t, permessage-deflate (RFC 7692): no compression.
+pub const DARI_DEFLATE_OFF: u32 = 0;
+/// Compress each message by itself, where the peer agrees. A connection holds
+/// no context between two messages, so it is hardly larger than one without.
+pub const DARI_DEFLATE: u32 = 1;
+/// Messages may refer to earlier ones (context takeover, RFC 7692 7.1.1):
+/// smaller, for memory that each connection holds from its first compressed
+/// message on.
+pub const DARI_DEFLATE_TAKEOVER: u32 = 2;
 
 /// As a size or a count: no limit. 0 is the default.
 pub const DARI_UNLIMITED: usize = SIZE_MAX;
@@ -153,7 +170,7 @@ pub struct dari_header_t {
     pub value: *const c_char,
 }
 
-/// One whole message, however many frames it came in.
+/// One whole message, however many frames it came in; in `part`, a piece.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dari_message_t {
@@ -222,7 +239,7 @@ pub struct dari_handler_t {
     pub user: *mut c_void,
     /// The handshake is done: messages may flow.
     pub open: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// A message came.
+    /// A message came, whole. Not called if there is `part`.
     pub message: Option<
         unsafe extern "C" fn(
             user: *mut c_void,
@@ -269,6 +286,23 @@ pub struct dari_handler_t {
             len: usize,
         ),
     >,
+    /// The next bytes of a message came, in place of whole ones for `message`;
+    /// `last` is 1 if it ends with them, else 0.
+    ///
+    /// For messages that are too long to be held: set max_message to match.
+    /// A piece is as long as what was read or inflated at a time, and may be
+    /// empty if it is the last. Text is checked, but a piece may end within a
+    /// character. A message of which the last part never comes has ended with
+    /// its connection.
+    pub part: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            r#loop: *mut dari_loop_t,
+            conn: dari_conn_t,
+            part: *const dari_message_t,
+            last: u32,
+        ),
+    >,
 }
 
 /// What one peer may cost. A field that is 0 has its default.
@@ -301,6 +335,20 @@ pub struct dari_limits_t {
     pub close_ms: u32,
     /// How long a peer may take none of what is queued for it. Default 30 s.
     pub stall_ms: u32,
+    /// Messages that are shorter, in bytes, are sent as they are, but for those
+    /// with DARI_COMPRESS. Default 64. DARI_UNLIMITED: only those with it are
+    /// compressed.
+    pub deflate_min: usize,
+    /// DARI_DEFLATE_*. Default DARI_DEFLATE_OFF. The memory is counted in
+    /// max_memory.
+    ///
+    /// A message borrows its context, about 330 KiB to compress and 48 KiB to
+    /// inflate, for as long as it takes; with DARI_DEFLATE_TAKEOVER each
+    /// connection keeps the one and the other once it has used it. The limit
+    /// max_message is on what a message inflates to.
+    pub deflate: u32,
+    /// From 1, fast, to 9, small. Default 3.
+    pub deflate_level: u32,
 }
 
 /// How to listen. A field that is 0 or NULL has its default.
@@ -360,8 +408,8 @@ const _: () = {
     assert!(size_of::<dari_header_t>() == 2 * WORD);
     assert!(size_of::<dari_message_t>() == 8 + 2 * WORD);
     assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 8);
-    assert!(size_of::<dari_handler_t>() == 10 * WORD);
-    assert!(size_of::<dari_limits_t>() == 7 * WORD + 4 * 4);
+    assert!(size_of::<dari_handler_t>() == 11 * WORD);
+    assert!(size_of::<dari_limits_t>() == 8 * WORD + 6 * 4);
     assert!(size_of::<dari_listen_t>() == 5 * WORD);
     assert!(size_of::<dari_connect_t>() == 6 * WORD);
     assert!(size_of::<dari_loop_config_t>() == 2 * WORD);

@@ -55,6 +55,10 @@ impl Endpoint {
     pub(crate) fn lets_in(&self, request: &Request) -> bool {
         // RFC 6455 4.2.2 and 10.2: only browsers send it, and they send it truthfully.
         let Some(origin) = request.header("origin", 0) else { return true };
+        // RFC 6454 7.3: there is at most one. Whoever sends two wants different readers to believe different ones.
+        if request.header("origin", 1).is_some() {
+            return false;
+        }
         match &self.how.origins {
             Origins::Any => true,
             Origins::List(list) => list.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin)),
@@ -146,6 +150,8 @@ impl Net {
         if let Some(error) = error {
             self.dial_failed(slot, error.raw_os_error().unwrap_or_default());
         }
+        // The deadline of its handshake is set now.
+        self.tell_host();
         Ok(ConnId(self.conns.id(slot)))
     }
 

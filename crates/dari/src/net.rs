@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Payloads from this size on are sent from where they lie in the receive buffer.
-const REFER: usize = 1 << 10;
+const REFER: usize = 4 << 10;
 /// Payloads from this size on are written straight from the caller's memory.
 const DIRECT: usize = 64 << 10;
 /// Shared payloads from this size on are queued by reference.
@@ -306,6 +306,7 @@ impl Net {
                 self.tx.keep(rx);
                 let mut outbox = Box::new(std::mem::take(&mut self.tx));
                 outbox.moved = now;
+                outbox.trim();
                 conn.outbox = Some(outbox);
                 conn.blocked = true;
             }

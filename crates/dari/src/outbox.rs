@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// Bytes that are joined into one piece before the next one begins.
 const JOIN: usize = 64 << 10;
+/// Below this many bytes, the header of a frame for instance, a piece is copied out of the tail.
+const SMALL: usize = 512;
 /// Pieces that one system call writes.
 const PIECES: usize = 64;
 
@@ -94,6 +96,12 @@ impl Outbox {
         self.closed += place.len();
         self.refers = true;
         self.chunks.push_back(Chunk::Rx(place));
+    }
+
+    /// Gives back memory that a queue which has to wait does not need.
+    pub(crate) fn trim(&mut self) {
+        self.tail.shrink_to_fit();
+        self.chunks.shrink_to_fit();
     }
 
     /// Says that a message ends here.
@@ -190,10 +198,20 @@ impl Outbox {
     }
 
     fn close_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.closed += self.tail.len();
-            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.tail)));
+        if self.tail.is_empty() {
+            return;
         }
+        self.closed += self.tail.len();
+        let chunk = if self.tail.len() < SMALL {
+            let copy = self.tail.as_slice().to_vec();
+            self.tail.clear();
+            copy
+        } else {
+            let mut chunk = std::mem::take(&mut self.tail);
+            chunk.shrink_to_fit();
+            chunk
+        };
+        self.chunks.push_back(Chunk::Own(chunk));
     }
 }
 

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Bytes that one read takes at most, and one connection in one turn.
 const RX: usize = 256 << 10;
+/// Bytes that one read has room for at least.
+const LEAST: usize = 4 << 10;
 /// Events of one turn.
 const EVENTS: usize = 1024;
 /// How often a turn looks again at what settling has touched.
@@ -240,14 +242,17 @@ impl Loop {
 
     fn receive(&mut self, slot: u32) {
         let mut budget = RX;
+        let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
             if conn.is_over() || conn.eof || conn.must_wait() {
                 return;
             }
             let hung_up = conn.hung_up;
+            // Of a peer that takes little, little is taken: what comes of it has to wait here.
+            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
             let got = loop {
-                match (&conn.socket).read(&mut self.rx) {
+                match (&conn.socket).read(&mut self.rx[..room]) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     got => break got,
                 }
@@ -257,7 +262,7 @@ impl Loop {
                 Ok(len) => {
                     // Less than there was room for: the socket is empty, unless its end is near, which has no
                     // edge of its own.
-                    let drained = len < self.rx.len();
+                    let drained = len < room;
                     self.feed(slot, len, drained && !hung_up);
                     if drained && !hung_up {
                         return;
@@ -570,9 +575,10 @@ fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
         Event::Refused(status) => net.end(slot, End::Refused(status)),
         Event::Failed(_) => leave(net, slot, Finish::new(End::Done, true, true)),
         Event::Closed => {
-            let failed = net.conns.get(slot).and_then(|conn| conn.finish()).is_some();
-            if failed {
-                return net.end(slot, End::Done);
+            // It has answered the Close frame of a failed connection: there is nothing more to wait for.
+            if let Some(finish) = net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.finish.as_mut()) {
+                finish.wait = false;
+                return net.touch(slot);
             }
             // RFC 6455 7.1.1: the server is the one who closes the connection.
             let is_client = net.conns.get(slot).is_some_and(|conn| conn.core.is_client());

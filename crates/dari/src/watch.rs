@@ -27,9 +27,11 @@ pub(crate) struct Watch {
 }
 
 impl Net {
-    /// Calls `fire` after `delay_ms`, and then every `repeat_ms` unless that is 0.
+    /// Calls `fire` after `delay_ms`, and then every `repeat_ms` unless that is 0. In a hook, 0 is the next turn.
     pub fn timer(&mut self, delay_ms: u32, repeat_ms: u32, fire: Fire) -> Result<TimerId, Error> {
-        let at = self.clock().saturating_add(delay_ms.into());
+        // One that sets the next one, and so on, would keep a turn from ending.
+        let least = if self.in_turn { 1 } else { 0 };
+        let at = self.clock().saturating_add(u64::from(delay_ms).max(least));
         let timer = UserTimer { at, repeat: repeat_ms, fire: Some(fire) };
         let slot = self.user_timers.insert(timer).ok_or(Error::Memory)?;
         self.timers.set(at, Due::User(slot));

@@ -58,7 +58,7 @@ fn add(out: &mut String, item: &Item, declared: &mut HashMap<&str, &str>) -> Res
     for line in block.lines() {
         match line.strip_prefix("#define ").and_then(|rest| rest.split_once(' ')) {
             Some((name, value)) => *out += &format!("#define {name} {}", constant(value, item.is_unsigned)),
-            None if line.starts_with("DARI_API") => *out += &wrap(line),
+            None if line.starts_with("DARI_API") || is_hook(line) => *out += &wrap(line),
             None => *out += line,
         }
         out.push('\n');
@@ -94,6 +94,11 @@ fn constant(value: &str, is_unsigned: bool) -> String {
     } else {
         value.to_owned()
     }
+}
+
+/// A field that points to a function.
+fn is_hook(line: &str) -> bool {
+    line.starts_with(' ') && line.contains(")(")
 }
 
 /// Breaks a prototype behind commas, and lines its parameters up.
@@ -162,6 +167,15 @@ mod tests {
         let lines = wrap(prototype);
         assert!(lines.lines().all(|line| line.len() <= WIDTH), "{lines}");
         assert_eq!(lines.split_whitespace().collect::<Vec<_>>(), prototype.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_long_hook_is_broken_behind_commas_and_a_short_one_is_left_alone() {
+        let hook = "    void (*part)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *part, uint32_t last);";
+        assert!(is_hook(hook));
+        assert_eq!(wrap(hook).lines().nth(1), Some("                 uint32_t last);"));
+        let short = "    void (*open)(void *user, dari_loop_t *loop, dari_conn_t conn);";
+        assert_eq!(wrap(short), short);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! they are taken, an event takes at least one or is the last, and input is left over only while an answer is due.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod pair;
 pub(crate) mod splits;
 pub(crate) mod vector;
 
@@ -77,6 +78,8 @@ pub(crate) struct Peer {
     pub(crate) waiting: Vec<u8>,
     /// Where offsets are counted from: where the tested bytes begin.
     pub(crate) start: u64,
+    /// The most memory that was held when an event came, its own payload included.
+    pub(crate) peak: usize,
 }
 
 impl Peer {
@@ -96,17 +99,29 @@ impl Peer {
 
     /// A server with an open connection and an empty output.
     pub(crate) fn open_server(limits: Limits) -> Self {
-        let mut peer = Self::server(limits);
-        assert_eq!(peer.feed(handshake().as_bytes()), [Seen::Upgrade { target: "/chat".into() }]);
-        peer.act(|connection, io| connection.accept(None, &[], io)).unwrap();
-        peer.opened()
+        Self::open_extended(false, limits, Noise::Zeros, "")
     }
 
     /// A client with an open connection and an empty output.
     pub(crate) fn open_client(limits: Limits, noise: Noise) -> Self {
-        let mut peer = Self::client(limits, opening(), noise).unwrap();
-        let answer = switching(&peer.key(), "");
-        assert_eq!(peer.feed(answer.as_bytes()), [Seen::Open { protocol: None }]);
+        Self::open_extended(true, limits, noise, "")
+    }
+
+    /// The same, where the other side's handshake has a Sec-WebSocket-Extensions: an offer, or a server's answer.
+    pub(crate) fn open_extended(is_client: bool, limits: Limits, noise: Noise, extensions: &str) -> Self {
+        let line = match extensions {
+            "" => String::new(),
+            extensions => format!("Sec-WebSocket-Extensions: {extensions}\r\n"),
+        };
+        if is_client {
+            let mut peer = Self::client(limits, opening(), noise).unwrap();
+            let answer = switching(&peer.key(), &line);
+            assert_eq!(peer.feed(answer.as_bytes()), [Seen::Open { protocol: None }]);
+            return peer.opened();
+        }
+        let mut peer = Self::new(Connection::server(Arc::new(limits)), Out::default(), noise);
+        assert_eq!(peer.feed(request("/chat", &line).as_bytes()), [Seen::Upgrade { target: "/chat".into() }]);
+        peer.act(|connection, io| connection.accept(None, &[], io)).unwrap();
         peer.opened()
     }
 
@@ -119,10 +134,10 @@ impl Peer {
     }
 
     fn new(connection: Connection, out: Out, noise: Noise) -> Self {
-        Self { connection, out, buffers: Buffers::default(), noise, waiting: Vec::new(), start: 0 }
+        Self { connection, out, buffers: Buffers::default(), noise, waiting: Vec::new(), start: 0, peak: 0 }
     }
 
-    fn opened(mut self) -> Self {
+    pub(crate) fn opened(mut self) -> Self {
         assert_eq!(self.connection.state(), State::Open);
         assert_eq!(self.buffers.used(), 0, "an open connection between messages holds memory");
         self.out.bytes.clear();
@@ -148,6 +163,7 @@ impl Peer {
             let event = self.connection.receive(&mut input, &mut io);
             let taken = before - input.len();
             assert_eq!(self.connection.received() - received, taken as u64, "received() counts what is taken");
+            self.peak = self.peak.max(self.buffers.used());
             let Some(event) = event else { break };
             assert!(taken > 0 || self.state() == State::Closed, "an event took no byte: {event:?}");
             seen.push(self.own(event));
@@ -229,6 +245,36 @@ impl Peer {
             }
         }
     }
+}
+
+/// Events with the parts of a message put together: what does not depend on how bytes were cut. The front of a
+/// message that a failure, or nothing at all, follows is left out, since it may be longer or shorter.
+pub(crate) fn whole(events: Vec<Seen>) -> Vec<Seen> {
+    let mut all: Vec<Seen> = Vec::new();
+    let drop_front = |all: &mut Vec<Seen>| {
+        if matches!(all.last(), Some(Seen::Part { is_last: false, .. })) {
+            all.pop();
+        }
+    };
+    for event in events {
+        match (all.last_mut(), event) {
+            (
+                Some(Seen::Part { kind, payload, is_last: is_over @ false }),
+                Seen::Part { kind: other, payload: more, is_last },
+            ) => {
+                assert_eq!(*kind, other, "a message changes its kind");
+                payload.extend(more);
+                *is_over = is_last;
+            }
+            (_, event @ Seen::Failed { .. }) => {
+                drop_front(&mut all);
+                all.push(event);
+            }
+            (_, event) => all.push(event),
+        }
+    }
+    drop_front(&mut all);
+    all
 }
 
 /// The name of a violation's variant.

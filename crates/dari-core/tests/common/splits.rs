@@ -76,7 +76,8 @@ pub(crate) fn with_trailing_bytes(
     alone
 }
 
-fn run(mut peer: Peer, pieces: &[&[u8]], answer: &impl Fn(&mut Peer, &Seen)) -> Outcome {
+/// Runs `pieces` through `peer`, which has to give all of its memory back in the end.
+pub(crate) fn run(mut peer: Peer, pieces: &[&[u8]], answer: &impl Fn(&mut Peer, &Seen)) -> Outcome {
     let mut events = Vec::new();
     for piece in pieces {
         let mut seen = peer.feed(piece);

@@ -5,7 +5,7 @@
 
 use crate::status::{DARI_ERR_ARGUMENT, Refusal};
 use crate::types::*;
-use dari::{Kind, Message};
+use dari::{Kind, Message, Squeeze};
 use std::borrow::Cow;
 use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -82,8 +82,23 @@ pub(crate) fn bytes<'a>(name: &str, data: *const c_void, len: usize) -> Result<&
     }
 }
 
-/// A message of C.
-pub(crate) fn message<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Result<Message<'a>, Refusal> {
+/// A message of C, and whether it is to be compressed.
+pub(crate) fn message<'a>(
+    kind: dari_kind_t,
+    data: *const c_void,
+    len: usize,
+) -> Result<(Message<'a>, Squeeze), Refusal> {
+    let squeeze = match (kind & DARI_COMPRESS != 0, kind & DARI_PLAIN != 0) {
+        (false, false) => Squeeze::Auto,
+        (true, false) => Squeeze::Yes,
+        (false, true) => Squeeze::No,
+        (true, true) => return Err(argument("kind has both DARI_COMPRESS and DARI_PLAIN")),
+    };
+    Ok((part(kind & !(DARI_COMPRESS | DARI_PLAIN), data, len)?, squeeze))
+}
+
+/// A part of a message of C, which is never compressed.
+pub(crate) fn part<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Result<Message<'a>, Refusal> {
     let kind = match kind {
         DARI_TEXT => Kind::Text,
         DARI_BINARY => Kind::Binary,

@@ -6,6 +6,7 @@
 //! deadline; nothing sleeps.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod poll;
 pub(crate) mod raw;
 
 use dari::{Close, Config, ConnId, Connect, Handler, Kind, Limits, Listen, ListenerId, Loop, Message, Net};

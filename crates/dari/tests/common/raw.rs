@@ -3,7 +3,7 @@
 use super::DEADLINE;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// An opening handshake with the key of RFC 6455 1.3.
@@ -240,6 +240,18 @@ impl RawListener {
     pub(crate) fn accept(&self) -> Option<Raw> {
         self.socket.accept().ok().map(|(socket, _)| Raw::of(socket))
     }
+}
+
+/// A port of a listener whose queue is full: connecting to it goes on for ever.
+pub(crate) fn black_hole() -> (RawListener, Vec<TcpStream>) {
+    let listener = RawListener::on(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 0);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port));
+    let mut fillers = Vec::new();
+    while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(30)) {
+        fillers.push(filler);
+        assert!(fillers.len() < 100, "its queue has no end");
+    }
+    (listener, fillers)
 }
 
 /// The answer that a server owes to the opening handshake in `head`.

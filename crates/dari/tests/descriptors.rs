@@ -1,0 +1,201 @@
+//! Descriptors: running out of them, giving all of them back, and what they are like. Each test is a process of its
+//! own, since they count and limit what a process has.
+
+mod common;
+
+use common::poll::{limit_descriptors, processor_ms};
+use common::raw::{HELLO, Raw, TEXT, frame};
+use common::{Bench, Hooks, Log, Told, open_descriptors, pattern};
+use dari::{Config, Connect, Error, Listen, Loop, Message, Readiness};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const ALONE: &str = "DARI_TEST_ALONE";
+
+/// Runs `test`, the body of the test `name`, in a process of its own.
+#[track_caller]
+fn alone(name: &str, test: impl FnOnce()) {
+    if std::env::var(ALONE).is_ok_and(|running| running == name) {
+        return test();
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, name).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// Takes descriptors until `left` are left.
+fn take_all_but(left: usize) -> Vec<File> {
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    taken.truncate(taken.len() - left);
+    taken
+}
+
+#[test]
+fn a_listener_that_ran_out_of_descriptors_comes_back_without_spinning() {
+    alone("a_listener_that_ran_out_of_descriptors_comes_back_without_spinning", || {
+        limit_descriptors(256);
+        let mut bench = Bench::new(Listen::default(), Hooks::echo);
+        let taken = take_all_but(6);
+        let mut raws: Vec<Raw> = (0..4).map(|_| bench.raw()).collect();
+        raws.iter_mut().for_each(|raw| raw.say(HELLO));
+        bench.until("those for which there is room", |bench| bench.log.opens() == 2);
+        let (start, processor) = (Instant::now(), processor_ms());
+        let mut turns = 0;
+        while start.elapsed() < Duration::from_millis(800) {
+            bench.event_loop.turn(Some(800)).unwrap();
+            turns += 1;
+        }
+        let used = processor_ms() - processor;
+        assert!(turns <= 8, "{turns} turns with nothing to do");
+        assert!(used <= 40, "{used} ms of 800 were spent");
+        assert_eq!(bench.log.opens(), 2);
+        // Those that are there are served as ever.
+        raws[0].say(&frame(TEXT, b"hi"));
+        raws[0].take_head().unwrap();
+        bench.until("an echo", |_| raws[0].take_frame().is_some());
+        drop(taken);
+        let start = Instant::now();
+        bench.until("the others", |bench| bench.log.opens() == 4);
+        assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+        // And it is as it was: the next one is accepted at once.
+        bench.open_raw();
+    });
+}
+
+#[test]
+fn calls_without_descriptors_fail_and_change_nothing() {
+    alone("calls_without_descriptors_fail_and_change_nothing", || {
+        limit_descriptors(128);
+        let mut bench = Bench::new(Listen::default(), Hooks::echo);
+        let url = format!("ws://127.0.0.1:{}/", bench.port);
+        let log = Log::default();
+        for left in 0..4 {
+            let taken = take_all_but(left);
+            let before = open_descriptors_or_full(left);
+            let loops: Vec<Loop> = std::iter::from_fn(|| Loop::new(Config::default()).ok()).collect();
+            drop(loops);
+            if left == 0 {
+                let net = bench.event_loop.net();
+                let emfile = |result: Result<(), Error>| {
+                    assert!(matches!(result, Err(Error::System { errno: libc::EMFILE, .. })), "{result:?}");
+                };
+                emfile(net.connect(&url, Connect::default(), Box::new(Hooks::quiet(&log))).map(drop));
+                emfile(net.listen("127.0.0.1:0", Listen::default(), Box::new(Hooks::quiet(&log))).map(drop));
+                emfile(net.fd().map(drop));
+            }
+            assert_eq!(open_descriptors_or_full(left), before);
+            drop(taken);
+        }
+        bench.event_loop.turn(Some(0)).unwrap();
+        assert_eq!(log.story(), "");
+        bench.open_raw();
+        assert!(bench.net().fd().is_ok());
+    });
+}
+
+/// How many more descriptors can be had: as many as were left.
+fn open_descriptors_or_full(left: usize) -> usize {
+    let mut files = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        files.push(file);
+    }
+    assert_eq!(files.len(), left);
+    files.len()
+}
+
+#[test]
+fn connections_over_the_limit_are_told_503() {
+    alone("connections_over_the_limit_are_told_503", || {
+        // 64 are left to the host, so this many are served; the raw peers take as many again.
+        limit_descriptors(64 + 20);
+        let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+        let mut raws: Vec<Raw> = (0..20).map(|_| bench.open_raw()).collect();
+        let mut one_more = bench.raw();
+        bench.until("a refusal", |_| one_more.take_head().is_some_and(|head| head.starts_with("HTTP/1.1 503 ")));
+        assert_eq!(bench.log.opens(), 20);
+        drop(raws.pop());
+        bench.until("one to go", |bench| bench.log.closes() == 1);
+        bench.open_raw();
+    });
+}
+
+#[test]
+fn a_thousand_loops_leave_nothing_behind() {
+    alone("a_thousand_loops_leave_nothing_behind", || {
+        let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let before = (open_descriptors(), tasks());
+        let mut kept = Vec::new();
+        for i in 0..1000 {
+            let mut bench = Bench::new(Listen::default(), |log| {
+                Hooks::new(log, |net, conn, told| {
+                    if let Told::Message(kind, data) = told {
+                        net.send(conn, Message { kind: *kind, data }).unwrap();
+                    }
+                })
+            });
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let read = Readiness { read: true, write: false };
+            bench.net().watch(ours.as_raw_fd(), read, Box::new(|_, _, _| {})).unwrap();
+            bench.net().timer(0, 1, Box::new(|_, _| {})).unwrap();
+            bench.net().fd().unwrap();
+            let heard = Log::default();
+            bench.dial(Hooks::quiet(&heard));
+            let mut raw = bench.open_raw();
+            let conn = bench.log.opened();
+            raw.say(&frame(TEXT, b"hi"));
+            bench.until("an echo", |_| raw.take_frame().is_some());
+            // One is dropped in the middle of something, one after having closed, one with a message half sent.
+            match i % 4 {
+                0 => bench.event_loop.close(),
+                1 => drop(bench.net().send(conn, Message::binary(&pattern(100_000)))),
+                2 => drop(bench.net().connect("ws://127.0.0.1:9/", Connect::default(), Box::new(Hooks::quiet(&heard)))),
+                _ => {}
+            }
+            if i % 100 == 0 {
+                kept.push(bench.net().remote());
+            }
+        }
+        drop(kept);
+        assert_eq!((open_descriptors(), tasks()), before);
+    });
+}
+
+#[test]
+fn every_descriptor_is_closed_on_exec_and_does_not_block() {
+    alone("every_descriptor_is_closed_on_exec_and_does_not_block", || {
+        let fds = || -> Vec<i32> {
+            let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+            let all: Vec<i32> =
+                entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+            // The folder that was being read is gone again.
+            all.into_iter().filter(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
+        };
+        let before = fds();
+        let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+        bench.net().fd().unwrap();
+        let unix = format!("unix:@dari-{}-flags", std::process::id());
+        bench.net().listen(&unix, Listen::default(), Box::new(Hooks::quiet(&Log::default()))).unwrap();
+        let heard = Log::default();
+        bench.dial(Hooks::quiet(&heard));
+        bench.until("both ends open", |bench| heard.opens() == 1 && bench.log.opens() == 1);
+        let ours: Vec<i32> = fds().into_iter().filter(|fd| !before.contains(fd)).collect();
+        assert_eq!(ours.len(), 7, "poller, eventfd, timerfd, two listeners, both ends");
+        for fd in ours {
+            let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            let flags = i32::from_str_radix(flags, 8).unwrap();
+            assert!(flags & libc::O_CLOEXEC != 0, "{link:?} outlives exec: {flags:o}");
+            // Nobody reads an epoll descriptor.
+            let is_epoll = link.to_str().is_some_and(|link| link.contains("eventpoll"));
+            assert!(is_epoll || flags & libc::O_NONBLOCK != 0, "{link:?} blocks: {flags:o}");
+        }
+    });
+}
