@@ -1,4 +1,4 @@
-//! One turn of the loop: poll, read, decode, deliver, flush. The only file that calls hooks.
+//! One turn of the loop: poll, read, decode, deliver, settle.
 //!
 //! ```text
 //! poll -> accept
@@ -7,14 +7,15 @@
 //!      -> settle each connection that was touched: open, flush, drain, finish, bury
 //! ```
 //!
-//! All state is up to date before a hook runs; what a hook does to a connection is looked at when it has returned.
+//! What a hook does to a connection is looked at when it has returned, before the turn ends.
 
-use crate::cause::{Close, End, Scene};
-use crate::conn::{Conn, Finish, What};
+use crate::cause::End;
+use crate::conn::{Finish, What};
+use crate::deliver::{tell_drain, tell_end, tell_open};
 use crate::net::{DECAY_MS, Kind};
 use crate::timers::{Due, NEVER};
-use crate::{Config, ConnId, Error, Handler, Net, Readiness};
-use dari_core::{Event, Message, Payload, State};
+use crate::{Config, Error, Net, Readiness};
+use dari_core::State;
 use mio::Events;
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -22,9 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that one read takes at most, and one connection in one turn.
-const RX: usize = 256 << 10;
-/// Bytes that one read has room for at least.
-const LEAST: usize = 4 << 10;
+pub(crate) const RX: usize = 256 << 10;
 /// Events of one turn.
 const EVENTS: usize = 1024;
 /// How often a turn looks again at what settling has touched.
@@ -32,10 +31,10 @@ const SETTLINGS: usize = 16;
 
 /// An event loop, and everything that lives on it. It belongs to the thread that made it.
 pub struct Loop {
-    net: Net,
+    pub(crate) net: Net,
     events: Events,
     /// The receive buffer of all connections.
-    rx: Box<[u8]>,
+    pub(crate) rx: Box<[u8]>,
 }
 
 impl Loop {
@@ -216,128 +215,6 @@ impl Loop {
         }
     }
 
-    // --- reading ------------------------------------------------------------------------------------------------
-
-    /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
-    fn read(&mut self, slot: u32) {
-        // Accepted since it was last looked at: what its peer has said already comes after that.
-        self.tell_open(slot);
-        let waiting = match self.net.conns.get_mut(slot) {
-            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
-                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
-            }
-            _ => return,
-        };
-        self.net.current = Some(slot);
-        if !waiting.is_empty() {
-            self.rx[..waiting.len()].copy_from_slice(&waiting);
-            self.feed(slot, waiting.len(), false);
-            // Before the receive buffer is used again: answers may lie in it.
-            self.net.flush(slot, &self.rx);
-        }
-        self.receive(slot);
-        self.net.flush(slot, &self.rx);
-        self.net.current = None;
-    }
-
-    fn receive(&mut self, slot: u32) {
-        let mut budget = RX;
-        let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
-        loop {
-            let Some(conn) = self.net.conns.get_mut(slot) else { return };
-            if conn.is_over() || conn.eof || conn.must_wait() {
-                return;
-            }
-            let hung_up = conn.hung_up;
-            // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
-            let got = loop {
-                match (&conn.socket).read(&mut self.rx[..room]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    got => break got,
-                }
-            };
-            match got {
-                Ok(0) => return self.ended(slot),
-                Ok(len) => {
-                    // Less than there was room for: the socket is empty, unless its end is near, which has no
-                    // edge of its own.
-                    let drained = len < room;
-                    self.feed(slot, len, drained && !hung_up);
-                    if drained && !hung_up {
-                        return;
-                    }
-                    budget = budget.saturating_sub(len);
-                    if budget == 0 {
-                        return self.net.read_later(slot);
-                    }
-                    self.net.flush(slot, &self.rx);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
-            }
-        }
-    }
-
-    /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
-    /// nothing more in the socket.
-    fn feed(&mut self, slot: u32, len: usize, drained: bool) {
-        let now = self.net.now;
-        let mut at = 0;
-        while at < len {
-            let Some(conn) = self.net.conns.get_mut(slot) else { return };
-            if conn.is_over() {
-                return;
-            }
-            if conn.must_wait() {
-                conn.rare().waiting = self.rx[at..len].to_vec();
-                return;
-            }
-            if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
-                // It is over but for the peer's last words, which are not listened to for ever.
-                finish.left = finish.left.saturating_sub(len - at);
-                if finish.left == 0 {
-                    let end = finish.end;
-                    return self.net.end(slot, end);
-                }
-            } else if conn.core.state() == State::Open {
-                (conn.mark, conn.pinged) = (now, false);
-            } else if conn.served && conn.core.is_between_requests() {
-                conn.mark = now;
-                self.net.arm(slot);
-            }
-            let mut input = &mut self.rx[at..len];
-            let before = input.len();
-            let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
-            let taken = before - input.len();
-            at += taken;
-            match event {
-                Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
-                None if taken == 0 => {}
-                None => continue,
-            }
-            if taken == 0 && self.net.conns.get(slot).is_some_and(|conn| !conn.must_wait()) {
-                return;
-            }
-        }
-    }
-
-    /// The peer has ended its side of the stream.
-    fn ended(&mut self, slot: u32) {
-        let Some(conn) = self.net.conns.get_mut(slot) else { return };
-        conn.eof = true;
-        let core = &conn.core;
-        let end = match (core.state(), conn.finish()) {
-            // What is queued may still reach it.
-            (_, Some(_)) => return self.net.touch(slot),
-            (State::Connecting, _) if core.is_between_requests() => End::EofBetween,
-            // It has asked, and wants to hear the answer.
-            (State::Connecting, _) if !core.wants_input() => return,
-            _ => End::Eof,
-        };
-        self.net.end(slot, end);
-    }
-
     // --- time, and other threads --------------------------------------------------------------------------------
 
     fn fire_timers(&mut self) {
@@ -427,7 +304,7 @@ impl Loop {
         if let Some(conn) = self.net.conns.get_mut(slot) {
             conn.touched = false;
         }
-        self.tell_open(slot);
+        tell_open(&mut self.net, slot);
         let blocked = self.net.conns.get(slot).is_some_and(|conn| conn.blocked);
         if !blocked {
             self.net.flush(slot, &[]);
@@ -436,17 +313,6 @@ impl Loop {
         self.finish(slot);
         if self.net.conns.get(slot).is_some_and(|conn| conn.is_over()) {
             self.bury(slot);
-        }
-    }
-
-    fn tell_open(&mut self, slot: u32) {
-        if self
-            .net
-            .conns
-            .get(slot)
-            .is_some_and(|conn| conn.core.state() == State::Open && !conn.opened && !conn.is_over())
-        {
-            tell_open(&mut self.net, slot);
         }
     }
 
@@ -468,7 +334,7 @@ impl Loop {
             self.net.pump_file(slot);
         } else if conn.owes_drain && matches!(conn.core.state(), State::Connecting | State::Open) {
             conn.owes_drain = false;
-            hook(&mut self.net, slot, |handler, net, id| handler.drain(net, id));
+            tell_drain(&mut self.net, slot);
         }
     }
 
@@ -500,23 +366,7 @@ impl Loop {
 
     /// Tells the end of a connection, and takes it off the loop.
     fn bury(&mut self, slot: u32) {
-        let Some(conn) = self.net.conns.get(slot) else { return };
-        let Some(end) = conn.end() else { return };
-        if conn.seen {
-            let (bytes, messages) =
-                conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len() as u64, outbox.messages() as u64));
-            let close = Close::new(Scene {
-                end,
-                closing: conn.core.closing(),
-                opened: conn.opened,
-                unsent_bytes: bytes,
-                unsent_messages: messages,
-            });
-            if close.cause.is_failure() {
-                hook(&mut self.net, slot, |handler, net, id| handler.error(net, id, &close));
-            }
-            hook(&mut self.net, slot, |handler, net, id| handler.close(net, id, &close));
-        }
+        tell_end(&mut self.net, slot);
         self.net.remove(slot);
     }
 
@@ -540,101 +390,5 @@ impl Drop for Loop {
         }
         // Those who asked from other threads hear of it, even if the loop could not be closed in order.
         self.net.remote.shut();
-    }
-}
-
-/// What one event means to the loop and to the hooks. `drained`: nothing of the peer's waits behind it.
-fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
-    match event {
-        Event::Message { kind, payload } => {
-            let message = Message { kind, data: &payload };
-            hook(net, slot, |handler, net, id| handler.message(net, id, message));
-            if let Payload::Buffer(buffer) = payload {
-                net.buffers.give_back(buffer);
-            }
-        }
-        Event::Part { kind, payload, is_last } => {
-            let part = Message { kind, data: &payload };
-            hook(net, slot, |handler, net, id| handler.part(net, id, part, is_last));
-            if let Payload::Buffer(buffer) = payload {
-                net.buffers.give_back(buffer);
-            }
-        }
-        Event::Pong(payload) => hook(net, slot, |handler, net, id| handler.pong(net, id, &payload)),
-        Event::Upgrade => asked_upgrade(net, slot),
-        Event::Http => {
-            if let Some(conn) = net.conns.get_mut(slot) {
-                conn.seen = true;
-            }
-            let id = ConnId(net.conns.id(slot));
-            if !net.serve_file(id, slot) {
-                hook(net, slot, |handler, net, id| handler.http(net, id));
-            }
-        }
-        Event::Open => tell_open(net, slot),
-        Event::Refused(status) => net.end(slot, End::Refused(status)),
-        Event::Failed(_) => leave(net, slot, Finish::new(End::Done, true, true)),
-        Event::Closed => {
-            // It has answered the Close frame of a failed connection: there is nothing more to wait for.
-            if let Some(finish) = net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.finish.as_mut()) {
-                finish.wait = false;
-                return net.touch(slot);
-            }
-            // RFC 6455 7.1.1: the server is the one who closes the connection.
-            let is_client = net.conns.get(slot).is_some_and(|conn| conn.core.is_client());
-            leave(net, slot, Finish::new(End::Done, !drained && !is_client, !drained || is_client));
-        }
-    }
-}
-
-fn leave(net: &mut Net, slot: u32, finish: Finish) {
-    let now = net.now;
-    if let Some(conn) = net.conns.get_mut(slot) {
-        conn.mark = now;
-        conn.paused = false;
-        conn.rare().finish = Some(finish);
-    }
-    net.arm(slot);
-}
-
-fn asked_upgrade(net: &mut Net, slot: u32) {
-    let id = ConnId(net.conns.id(slot));
-    let request = net.conns.get(slot).and_then(|conn| conn.core.request());
-    let lets_in = request.zip(net.endpoint_of(slot)).is_some_and(|(request, endpoint)| endpoint.lets_in(request));
-    if !lets_in {
-        // Nobody knows the id yet, so nobody hears of it.
-        let plain = [("Content-Type", "text/plain; charset=utf-8")];
-        let _ = net.respond(id, 403, &plain, b"Pages of this origin may not open a WebSocket here.\n");
-        return;
-    }
-    if let Some(conn) = net.conns.get_mut(slot) {
-        conn.seen = true;
-    }
-    hook(net, slot, |handler, net, id| handler.upgrade(net, id));
-    let is_open = |conn: &Conn| conn.core.state() == State::Open && !conn.opened && !conn.is_over();
-    if net.conns.get(slot).is_some_and(is_open) {
-        tell_open(net, slot);
-    }
-}
-
-fn tell_open(net: &mut Net, slot: u32) {
-    let now = net.now;
-    if let Some(conn) = net.conns.get_mut(slot) {
-        conn.opened = true;
-        conn.mark = now;
-    }
-    hook(net, slot, |handler, net, id| handler.open(net, id));
-}
-
-/// Calls a hook of the connection's endpoint.
-fn hook(net: &mut Net, slot: u32, call: impl FnOnce(&mut dyn Handler, &mut Net, ConnId)) {
-    let id = ConnId(net.conns.id(slot));
-    let Some(endpoint) = net.conns.get(slot).map(|conn| conn.endpoint) else { return };
-    let Some(mut handler) = net.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.handler.take()) else {
-        return;
-    };
-    call(&mut *handler, net, id);
-    if let Some(endpoint) = net.endpoints.get_mut(endpoint) {
-        endpoint.handler = Some(handler);
     }
 }

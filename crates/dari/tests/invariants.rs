@@ -66,16 +66,17 @@ fn hooks() -> Vec<String> {
 }
 
 #[test]
-fn only_turn_calls_hooks() {
+fn only_deliver_calls_hooks_and_only_turn_the_functions_of_the_host() {
     let calls: Vec<String> = hooks().iter().map(|name| format!("handler.{name}(")).collect();
     let words: Vec<&str> = calls.iter().map(String::as_str).collect();
-    only_in(&["turn.rs"], "dari", &words);
-    // Nobody else can: a handler is taken out there alone, and the host's functions are called from there.
-    only_in(&["turn.rs"], "dari", &["handler.take()", ".fire(slot)", ".watch_ready(", ".call(&mut"]);
-    only_in(&["turn.rs", "handler.rs", "endpoint.rs"], "dari", &["dyn Handler"]);
-    let turn: Vec<_> = lines("dari").into_iter().filter(|(file, ..)| file == "turn.rs").collect();
+    only_in(&["deliver.rs"], "dari", &words);
+    // Nobody else can: a handler is taken out there alone.
+    only_in(&["deliver.rs"], "dari", &["handler.take()"]);
+    only_in(&["turn.rs"], "dari", &[".fire(slot)", ".watch_ready(", ".call(&mut"]);
+    only_in(&["deliver.rs", "handler.rs", "endpoint.rs"], "dari", &["dyn Handler"]);
+    let deliver: Vec<_> = lines("dari").into_iter().filter(|(file, ..)| file == "deliver.rs").collect();
     for call in calls {
-        assert!(turn.iter().any(|(_, _, text)| text.contains(&call)), "{call}..) is called by nobody");
+        assert!(deliver.iter().any(|(_, _, text)| text.contains(&call)), "{call}..) is called by nobody");
     }
 }
 
@@ -89,9 +90,25 @@ fn only_sys_is_unsafe_in_the_loop_and_nothing_is_in_the_core() {
 #[test]
 fn the_core_has_no_clock_socket_thread_or_randomness() {
     let words = [
-        "std::time", "Instant", "SystemTime", "std::thread", "std::fs", "std::env", "std::io", "std::os", "TcpStream",
-        "UdpSocket", "std::process", "thread_local", "static mut", "getrandom", "RandomState", "HashMap", "HashSet",
-        "println!", "eprintln!",
+        "std::time",
+        "Instant",
+        "SystemTime",
+        "std::thread",
+        "std::fs",
+        "std::env",
+        "std::io",
+        "std::os",
+        "TcpStream",
+        "UdpSocket",
+        "std::process",
+        "thread_local",
+        "static mut",
+        "getrandom",
+        "RandomState",
+        "HashMap",
+        "HashSet",
+        "println!",
+        "eprintln!",
     ];
     only_in(&[], "dari-core", &words);
     // Addresses are text that is read, and no sockets.
@@ -122,14 +139,31 @@ fn nothing_is_written_to_a_socket_that_could_raise_a_signal() {
         }
     }
     only_in(&["outbox.rs", "endpoint.rs"], "dari", &["_with_flags("]);
-    only_in(&[], "dari", &["write_all(", "write_vectored(", "socket.send(", ".send_vectored(", "libc::write", "libc::send"]);
+    only_in(
+        &[],
+        "dari",
+        &["write_all(", "write_vectored(", "socket.send(", ".send_vectored(", "libc::write", "libc::send"],
+    );
 }
 
 #[test]
 fn nothing_is_done_that_was_not_asked_for() {
     let words = [
-        "println!", "eprintln!", "print!", "dbg!", "process::exit", "process::abort", "thread::spawn", "env::var",
-        "libc::signal", "sigaction", "set_hook", "global_allocator", "std::io::std", "env::set", "set_current_dir",
+        "println!",
+        "eprintln!",
+        "print!",
+        "dbg!",
+        "process::exit",
+        "process::abort",
+        "thread::spawn",
+        "env::var",
+        "libc::signal",
+        "sigaction",
+        "set_hook",
+        "global_allocator",
+        "std::io::std",
+        "env::set",
+        "set_current_dir",
     ];
     only_in(&[], "dari", &words);
     only_in(&[], "dari-core", &words);

@@ -1,0 +1,132 @@
+//! From a socket to the protocol: what is read, how much of it at a time, and who has to wait.
+
+use crate::cause::End;
+use crate::deliver::{deliver, tell_open};
+use crate::turn::{Loop, RX};
+use dari_core::State;
+use std::io::{self, Read};
+
+/// Bytes that one read has room for at least.
+const LEAST: usize = 4 << 10;
+
+impl Loop {
+    /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
+    pub(crate) fn read(&mut self, slot: u32) {
+        // Accepted since it was last looked at: what its peer has said already comes after that.
+        tell_open(&mut self.net, slot);
+        let waiting = match self.net.conns.get_mut(slot) {
+            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
+                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
+            }
+            _ => return,
+        };
+        self.net.current = Some(slot);
+        if !waiting.is_empty() {
+            self.rx[..waiting.len()].copy_from_slice(&waiting);
+            self.feed(slot, waiting.len(), false);
+            // Before the receive buffer is used again: answers may lie in it.
+            self.net.flush(slot, &self.rx);
+        }
+        self.receive(slot);
+        self.net.flush(slot, &self.rx);
+        self.net.current = None;
+    }
+
+    fn receive(&mut self, slot: u32) {
+        let mut budget = RX;
+        let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
+        loop {
+            let Some(conn) = self.net.conns.get_mut(slot) else { return };
+            if conn.is_over() || conn.eof || conn.must_wait() {
+                return;
+            }
+            let hung_up = conn.hung_up;
+            // Of a peer that takes little, little is taken: what comes of it has to wait here.
+            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
+            let got = loop {
+                match (&conn.socket).read(&mut self.rx[..room]) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    got => break got,
+                }
+            };
+            match got {
+                Ok(0) => return self.ended(slot),
+                Ok(len) => {
+                    // Less than there was room for: the socket is empty, unless its end is near, which has no
+                    // edge of its own.
+                    let drained = len < room;
+                    self.feed(slot, len, drained && !hung_up);
+                    if drained && !hung_up {
+                        return;
+                    }
+                    budget = budget.saturating_sub(len);
+                    if budget == 0 {
+                        return self.net.read_later(slot);
+                    }
+                    self.net.flush(slot, &self.rx);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
+            }
+        }
+    }
+
+    /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
+    /// nothing more in the socket.
+    fn feed(&mut self, slot: u32, len: usize, drained: bool) {
+        let now = self.net.now;
+        let mut at = 0;
+        while at < len {
+            let Some(conn) = self.net.conns.get_mut(slot) else { return };
+            if conn.is_over() {
+                return;
+            }
+            if conn.must_wait() {
+                conn.rare().waiting = self.rx[at..len].to_vec();
+                return;
+            }
+            if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
+                // It is over but for the peer's last words, which are not listened to for ever.
+                finish.left = finish.left.saturating_sub(len - at);
+                if finish.left == 0 {
+                    let end = finish.end;
+                    return self.net.end(slot, end);
+                }
+            } else if conn.core.state() == State::Open {
+                (conn.mark, conn.pinged) = (now, false);
+            } else if conn.served && conn.core.is_between_requests() {
+                conn.mark = now;
+                self.net.arm(slot);
+            }
+            let mut input = &mut self.rx[at..len];
+            let before = input.len();
+            let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
+            let taken = before - input.len();
+            at += taken;
+            match event {
+                Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
+                None if taken == 0 => {}
+                None => continue,
+            }
+            if taken == 0 && self.net.conns.get(slot).is_some_and(|conn| !conn.must_wait()) {
+                return;
+            }
+        }
+    }
+
+    /// The peer has ended its side of the stream.
+    fn ended(&mut self, slot: u32) {
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        conn.eof = true;
+        let core = &conn.core;
+        let end = match (core.state(), conn.finish()) {
+            // What is queued may still reach it.
+            (_, Some(_)) => return self.net.touch(slot),
+            (State::Connecting, _) if core.is_between_requests() => End::EofBetween,
+            // It has asked, and wants to hear the answer.
+            (State::Connecting, _) if !core.wants_input() => return,
+            _ => End::Eof,
+        };
+        self.net.end(slot, end);
+    }
+}
