@@ -38,8 +38,9 @@ help:
 	@echo 'make header         write include/dari.h; check-header: is it up to date, does it compile'
 	@echo 'make install        header, libraries, dari.pc; PREFIX=$(PREFIX) LIBDIR= DESTDIR='
 	@echo 'make uninstall      takes them away again'
-	@echo 'make rust-test c-test examples-test       parts of `make test`'
-	@echo 'make autobahn interop browser             suites that need more; each says what'
+	@echo 'make rust-test c-test examples-test docs-test   parts of `make test`'
+	@echo 'make autobahn interop http browser differential suites that need more; each says what'
+	@echo 'make autobahn-full                        all 517 cases in both roles, some 20 minutes'
 	@echo 'make sanitize valgrind                    c-test and examples-test under them'
 	@echo 'make clean          removes target/'
 
@@ -84,9 +85,10 @@ clean:
 
 # ------------------------------------------------------------------- Testing
 
-.PHONY: test rust-test header check-header c-test examples-test autobahn interop browser sanitize valgrind
+.PHONY: test rust-test header check-header c-test examples-test docs-test
+.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential sanitize valgrind
 test: need
-	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test
+	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test docs-test
 
 rust-test:
 	$(CARGO) test --workspace --locked
@@ -103,8 +105,24 @@ c-test: $(PROGRAMS)
 examples-test: $(PROGRAMS)
 	@sh tests/examples/run.sh $(OUT)
 
-autobahn interop browser: $(PROGRAMS)
+docs-test:
+	@sh tests/docs/check.sh
+
+interop http browser: $(PROGRAMS)
 	tests/$@/run
+
+differential:
+	tests/$@/run
+
+# All but the slow half of the compressed cases, which is of longer messages.
+AUTOBAHN := [1-7].*,9.*,10.*,12.[1-5].[1-6],12.[1-5].11,13.[1-7].[1-6],13.[1-7].11
+autobahn: autobahn-server autobahn-client
+autobahn-server autobahn-client: $(PROGRAMS)
+	tests/autobahn/run $(@:autobahn-%=%) --cases '$(AUTOBAHN)'
+
+autobahn-full: $(PROGRAMS)
+	tests/autobahn/run server --cases '*' --timeout 3600
+	tests/autobahn/run client --cases '*' --timeout 3600
 
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 sanitize:

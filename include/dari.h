@@ -347,7 +347,7 @@ typedef struct {
     // DARI_DEFLATE_*. Default DARI_DEFLATE_OFF. The memory is counted in
     // max_memory.
     //
-    // A message borrows its context, about 330 KiB to compress and 48 KiB to
+    // A message borrows its context, about 340 KiB to compress and 48 KiB to
     // inflate, for as long as it takes; with DARI_DEFLATE_TAKEOVER each
     // connection keeps the one and the other once it has used it. The limit
     // max_message is on what a message inflates to.
@@ -549,14 +549,14 @@ DARI_API dari_status_t dari_conn_send(dari_loop_t *loop, dari_conn_t conn, dari_
 // Sends the next part of a message, whose whole length nobody need know.
 //
 // The first part begins the message, one with `last` other than 0 ends it and
-// may be empty; `kind`, without flags, is that of the message in each.
-// Parts are frames (RFC 6455 5.4), never compressed; the peer gets one
-// message. Until it has ended, other messages on this connection are
-// DARI_ERR_STATE, and what is published passes it over; pings and
-// dari_conn_close are fine, but a message that is closed on is never whole.
-// Each part of a text ends with a whole character, else DARI_ERR_ARGUMENT.
-// DARI_BUFFERED: go on at `drain`. DARI_ERR_FULL: this part is not taken;
-// send it again at `drain`. DARI_ERR_STATE: not open, or another kind.
+// may be empty; each has the `kind` of the message, without flags. Parts are
+// frames (RFC 6455 5.4), never compressed; the peer gets one message. Until
+// the last one, other messages on this connection are DARI_ERR_STATE, and
+// what is published passes it over; pings and dari_conn_close are fine, but
+// a message that was not ended never arrives. Each part of a text ends with
+// a whole character, else DARI_ERR_ARGUMENT. DARI_BUFFERED: go on at `drain`.
+// DARI_ERR_FULL: this part was not taken, send it again at `drain`.
+// DARI_ERR_STATE: not open, or not the kind of the parts before.
 DARI_API dari_status_t dari_conn_send_part(dari_loop_t *loop, dari_conn_t conn, dari_kind_t kind,
                                            const void *data, size_t len, uint32_t last);
 

@@ -1,11 +1,14 @@
 // What docs/ shows and no example does. check.sh compiles it, and looks that
 // the articles say the same.
 #include <dari.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn);
 dari_status_t publish_from_anywhere(const dari_remote_t *remote, const char *text);
+dari_status_t listen_compressed(dari_loop_t *loop, const dari_handler_t *handler);
+void send_file(void *user, dari_loop_t *loop, dari_conn_t conn);
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
     static const dari_header_t json = {"Content-Type", "application/json"};
@@ -34,4 +37,23 @@ dari_status_t publish_from_anywhere(const dari_remote_t *remote, const char *tex
     status = dari_remote_call(remote, publish, free, copy);
     if (status < 0) free(copy); // Nobody else will.
     return status;
+}
+
+dari_status_t listen_compressed(dari_loop_t *loop, const dari_handler_t *handler) {
+    const dari_limits_t limits = {.struct_size = sizeof limits, .deflate = DARI_DEFLATE};
+    const dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
+    return dari_loop_listen(loop, "127.0.0.1:9001", &how, handler, NULL);
+}
+
+void send_file(void *user, dari_loop_t *loop, dari_conn_t conn) {
+    FILE **file = user;
+    char block[65536];
+    dari_status_t status = DARI_OK;
+    while (*file != NULL && status == DARI_OK) {
+        size_t len = fread(block, 1, sizeof block, *file);
+        status = dari_conn_send_part(loop, conn, DARI_BINARY, block, len, len < sizeof block);
+        if (len == sizeof block) continue;
+        fclose(*file);
+        *file = NULL;
+    }
 }

@@ -4,7 +4,7 @@
 //! message. One with takeover gets its contexts when it first needs them.
 
 use crate::Violation;
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, OutOfMemory};
 use crate::extension::{Agreement, MIN_BITS};
 use crate::limits::Deflate;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -16,7 +16,7 @@ const TAIL_AND_BLOCK: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
 /// Inflated bytes that are looked at before the next ones are made.
 const STEP: usize = 16 << 10;
 /// What a context costs, about, in bytes; measured with zlib-rs.
-const COMPRESSOR: usize = 300 << 10;
+const COMPRESSOR: usize = 340 << 10;
 const INFLATER: usize = 48 << 10;
 /// Contexts of a kind that are kept for later.
 const KEEP: usize = 4;
@@ -64,6 +64,8 @@ pub(crate) struct Codec {
 
 impl Codec {
     pub(crate) fn new(agreement: Agreement, wish: Deflate) -> Self {
+        // Another level would be an assertion of flate2's.
+        let wish = Deflate { level: wish.level.clamp(1, 9), ..wish };
         Self { agreement, wish, compressor: None, inflater: None, begun: false, ended: false }
     }
 
@@ -85,7 +87,7 @@ impl Codec {
             return false;
         }
         let kept = self.compressor.take();
-        let Some(mut compressor) = kept.or_else(|| borrow_compressor(buffers, bits, self.wish.level)) else {
+        let Some(mut compressor) = kept.or_else(|| borrow_compressor(buffers, bits, self.wish.level).ok()) else {
             return false;
         };
         let done = deflate(&mut compressor.inner, message, out).is_some();
@@ -176,14 +178,18 @@ impl Codec {
     }
 }
 
-/// Compresses a message that many get, without any context. Nothing if that makes it longer, or there is no memory.
-pub(crate) fn compress_shared(message: &[u8], key: (u8, u8), buffers: &mut Buffers) -> Option<Vec<u8>> {
+/// Compresses a message that many get, without any context. Nothing if that does not make it shorter.
+pub(crate) fn compress_shared(
+    message: &[u8],
+    key: (u8, u8),
+    buffers: &mut Buffers,
+) -> Result<Option<Vec<u8>>, OutOfMemory> {
     let (bits, level) = key;
     let mut compressor = borrow_compressor(buffers, bits, level)?;
     let mut out = Vec::new();
     let done = deflate(&mut compressor.inner, message, &mut out);
     return_compressor(buffers, compressor);
-    done.filter(|()| out.len() < message.len()).map(|()| out)
+    Ok(done.filter(|()| out.len() < message.len()).map(|()| out))
 }
 
 /// RFC 7692 7.2.1: deflate with an empty block at the end, of which the last four bytes are not sent.
@@ -207,14 +213,14 @@ fn deflate(compressor: &mut Compress, message: &[u8], out: &mut Vec<u8>) -> Opti
     Some(())
 }
 
-fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Option<Box<Compressor>> {
-    buffers.charge(COMPRESSOR).ok()?;
+fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Result<Box<Compressor>, OutOfMemory> {
+    buffers.charge(COMPRESSOR)?;
     let kept = &mut buffers.codecs.compressors;
     if let Some(at) = kept.iter().position(|kept| kept.bits == bits && kept.level == level) {
-        return Some(kept.swap_remove(at));
+        return Ok(kept.swap_remove(at));
     }
     let inner = Compress::new_with_window_bits(Compression::new(level.into()), false, bits);
-    Some(Box::new(Compressor { inner, bits, level }))
+    Ok(Box::new(Compressor { inner, bits, level }))
 }
 
 fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {

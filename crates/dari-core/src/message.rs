@@ -139,7 +139,8 @@ impl Prepared {
             return frame.clone();
         }
         let message = self.message();
-        let frame = deflate::compress_shared(message.data, key, buffers).map(|payload| {
+        // Another time there may be memory for it.
+        let frame = deflate::compress_shared(message.data, key, buffers).ok()?.map(|payload| {
             let mut frame = Vec::with_capacity(frame::MAX_HEADER + payload.len());
             let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
             frame::write(&mut frame, first, None, payload.len());
@@ -303,7 +304,7 @@ impl Assembly {
                 return Err(Violation::MessageTooBig { limit, met: (limit as u64).saturating_add(1) });
             }
             self.len += made.len();
-            buffers.append(&mut self.bytes, made, usize::MAX).map_err(Violation::from)
+            buffers.append(&mut self.bytes, made, limit).map_err(Violation::from)
         })?;
         if is_end { codec.finish(buffers) } else { Ok(()) }
     }

@@ -12,9 +12,9 @@ use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Payload};
 use std::sync::Arc;
 
-/// Compressed bytes that are taken at a time when messages are handed on in parts: they inflate to a thousand times
-/// as many at the most.
-const STEP: u64 = 1 << 10;
+/// Compressed bytes that are taken at a time when messages are handed on in parts. They inflate to 1,032 times as many
+/// at the most: to less than 1 MiB, so that the buffer for them does not grow beyond that.
+const STEP: u64 = 1_000;
 
 /// What came of frames that are not all there. A connection between two messages has none.
 #[derive(Debug)]
@@ -208,6 +208,8 @@ impl Connection {
                 assembly.inflate(piece, is_last, codec, &self.limits, io.buffers).map_err(|violation| (violation, 0))
             }
             _ if self.limits.parts => assembly.pass(piece),
+            // Behind a fragment more is to come, nobody knows how much.
+            _ if !frame.header.fin => assembly.append(piece, u64::MAX, io.buffers),
             _ => assembly.append(piece, frame.left(), io.buffers),
         };
         if let Err((violation, at)) = added {

@@ -67,7 +67,16 @@ const RULES: [(Violation, u16); 54] = [
     (Violation::OutOfMemory { limit: 1, met: 2 }, 1013),
 ];
 
-const GROUPS: [&str; 6] = ["handshake-server", "handshake-client", "http", "frames-server", "frames-client", "close"];
+const GROUPS: [&str; 8] = [
+    "handshake-server",
+    "handshake-client",
+    "http",
+    "frames-server",
+    "frames-client",
+    "close",
+    "extensions",
+    "deflate",
+];
 
 fn folder() -> path::PathBuf {
     path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
@@ -115,6 +124,16 @@ fn frames_of_a_server_are_read_as_the_vectors_say() {
 #[test]
 fn connections_end_as_the_vectors_say() {
     run("close");
+}
+
+#[test]
+fn extensions_are_agreed_on_as_the_vectors_say() {
+    run("extensions");
+}
+
+#[test]
+fn compressed_messages_are_read_as_the_vectors_say() {
+    run("deflate");
 }
 
 #[test]

@@ -33,14 +33,14 @@ pub unsafe extern "C" fn dari_conn_send(
 /// Sends the next part of a message, whose whole length nobody need know.
 ///
 /// The first part begins the message, one with `last` other than 0 ends it and
-/// may be empty; `kind`, without flags, is that of the message in each.
-/// Parts are frames (RFC 6455 5.4), never compressed; the peer gets one
-/// message. Until it has ended, other messages on this connection are
-/// DARI_ERR_STATE, and what is published passes it over; pings and
-/// dari_conn_close are fine, but a message that is closed on is never whole.
-/// Each part of a text ends with a whole character, else DARI_ERR_ARGUMENT.
-/// DARI_BUFFERED: go on at `drain`. DARI_ERR_FULL: this part is not taken;
-/// send it again at `drain`. DARI_ERR_STATE: not open, or another kind.
+/// may be empty; each has the `kind` of the message, without flags. Parts are
+/// frames (RFC 6455 5.4), never compressed; the peer gets one message. Until
+/// the last one, other messages on this connection are DARI_ERR_STATE, and
+/// what is published passes it over; pings and dari_conn_close are fine, but
+/// a message that was not ended never arrives. Each part of a text ends with
+/// a whole character, else DARI_ERR_ARGUMENT. DARI_BUFFERED: go on at `drain`.
+/// DARI_ERR_FULL: this part was not taken, send it again at `drain`.
+/// DARI_ERR_STATE: not open, or not the kind of the parts before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_conn_send_part(
     r#loop: *mut dari_loop_t,

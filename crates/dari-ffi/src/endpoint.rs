@@ -2,7 +2,9 @@
 //!
 //! Settings of C become settings of dari here, with dari's defaults for what is zero.
 
-use crate::guard::arguments::{argument, headers, null, optional_list, optional_path, optional_text, put, text, versioned};
+use crate::guard::arguments::{
+    argument, headers, null, optional_list, optional_path, optional_text, put, text, versioned,
+};
 use crate::guard::{getter, verb};
 use crate::hooks::CHandler;
 use crate::status::{DARI_OK, Refusal, dari_status_t};

@@ -342,7 +342,7 @@ pub struct dari_limits_t {
     /// DARI_DEFLATE_*. Default DARI_DEFLATE_OFF. The memory is counted in
     /// max_memory.
     ///
-    /// A message borrows its context, about 330 KiB to compress and 48 KiB to
+    /// A message borrows its context, about 340 KiB to compress and 48 KiB to
     /// inflate, for as long as it takes; with DARI_DEFLATE_TAKEOVER each
     /// connection keeps the one and the other once it has used it. The limit
     /// max_message is on what a message inflates to.

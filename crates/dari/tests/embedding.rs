@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::poll::readable;
-use common::raw::{BINARY, HELLO, TEXT, black_hole, frame, unmasked};
+use common::raw::{HELLO, TEXT, black_hole, frame, frames, unmasked};
+use common::system::readable;
 use common::{Bench, DEADLINE, Hooks, Log, PlainEcho, Told, limited, pattern};
 use dari::{Cause, Config, Connect, Limits, Listen, Message, Net, Readiness, RemoteCall};
 use std::cell::RefCell;
@@ -163,8 +163,8 @@ fn work_that_a_budget_left_over_keeps_it_readable() {
     raw.say(HELLO);
     drive(&mut bench, fd, "the 101", |_| raw.take_head().is_some());
     let data = pattern(2 << 20);
-    raw.will_say(data.chunks(50_000).flat_map(|piece| frame(BINARY, piece)).collect());
-    let wanted: Vec<u8> = data.chunks(50_000).flat_map(|piece| unmasked(BINARY, piece)).collect();
+    let (said, wanted) = frames(&data, 50_000);
+    raw.will_say(said);
     drive(&mut bench, fd, "the echo", |_| {
         raw.push();
         raw.hear();
@@ -193,7 +193,7 @@ fn a_slow_reader_is_served_without_spinning() {
     drive(&mut bench, fd, "it opens", |bench| bench.log.opens() == 1);
     settle(&mut bench, fd);
     let conn = bench.log.opened();
-    let data = pattern(4 << 20);
+    let data = pattern(12 << 20);
     bench.net().send(conn, Message::binary(&data)).unwrap();
     settle(&mut bench, fd);
     assert!(!readable(fd, 30), "only the peer can change anything now");

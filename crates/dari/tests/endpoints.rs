@@ -206,9 +206,19 @@ fn a_listener_may_be_closed_in_its_own_hooks_and_its_handler_goes_with_the_last_
 fn addresses_that_are_none_are_refused_in_words() {
     let mut bench = Bench::new(Listen::default(), Hooks::quiet);
     let long = format!("unix:/{}", "x".repeat(200));
-    for address in
-        ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:80", "[::1]", "[x]:1", "a.b:1", "unix:", &long]
-    {
+    for address in [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "::1:80",
+        "[::1]",
+        "[x]:1",
+        "a.b:1",
+        "unix:",
+        &long,
+    ] {
         let result = bench.net().listen(address, Listen::default(), quiet());
         let Err(Error::Argument(text)) = result else { panic!("{address}: {result:?}") };
         assert!(text.contains(address), "{text}");

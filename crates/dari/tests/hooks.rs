@@ -5,7 +5,7 @@ mod common;
 
 use common::raw::{BINARY, HELLO, PONG, Raw, TEXT, close, frame};
 use common::{Bench, Hooks, Log, Told, limited, pattern};
-use dari::{Connect, ConnId, Error, Limits, Listen, ListenerId, Message, Net, Readiness, RemoteCall, Sent};
+use dari::{ConnId, Connect, Error, Limits, Listen, ListenerId, Message, Net, Readiness, RemoteCall, Sent};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -20,6 +20,7 @@ struct Scene {
 }
 
 type Action = fn(&mut Net, ConnId, &Rc<Scene>);
+type Act = Box<dyn Fn(&mut Net)>;
 
 fn every(net: &mut Net, mut call: impl FnMut(&mut Net, ConnId)) {
     let mut at = None;
@@ -55,7 +56,11 @@ const ACTIONS: [(&str, Action); 26] = [
     ("close all", |net, _, _| every(net, |net, conn| drop(net.close(conn, 1000, "")))),
     ("abort all", |net, _, _| every(net, |net, conn| drop(net.abort(conn)))),
     ("abort the others", |net, conn, _| {
-        every(net, |net, other| if other != conn { drop(net.abort(other)) });
+        every(net, |net, other| {
+            if other != conn {
+                drop(net.abort(other))
+            }
+        });
     }),
     ("ping", |net, conn, _| drop(net.ping(conn, b"?"))),
     ("pause", |net, conn, _| drop(net.pause(conn))),
@@ -206,7 +211,7 @@ fn everything_may_be_called_in_close() {
 }
 
 /// Lets `begin` set up a call of the host's, which is given the action to do on the first connection.
-fn each_action_outside(begin: fn(&mut Net, Box<dyn Fn(&mut Net)>)) {
+fn each_action_outside(begin: fn(&mut Net, Act)) {
     for (name, action) in ACTIONS {
         let done = Rc::new(Cell::new(false));
         let (scene, mut bench, mut raws) = stage(|_| false, action, &done);
@@ -265,7 +270,7 @@ fn everything_may_be_called_in_a_call_of_another_thread() {
     /// The test has one thread, and says so to the compiler by keeping what is not `Send` where it is.
     struct Knock;
     thread_local! {
-        static ACT: RefCell<Option<Box<dyn Fn(&mut Net)>>> = const { RefCell::new(None) };
+        static ACT: RefCell<Option<Act>> = const { RefCell::new(None) };
     }
     impl RemoteCall for Knock {
         fn call(self: Box<Self>, net: &mut Net) {

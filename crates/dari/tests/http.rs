@@ -389,6 +389,23 @@ fn an_answer_may_take_longer_than_a_handshake() {
     assert_eq!(answer(&mut bench, &mut raw).1, b"at last");
 }
 
+#[test]
+fn a_connection_that_was_served_may_rest_longer_than_a_handshake() {
+    let mut bench = Bench::new(limited(Limits { handshake_ms: 20, ..Limits::default() }), mirror);
+    let mut raw = bench.raw();
+    for _ in 0..2 {
+        assert_eq!(ask(&mut bench, &mut raw, &get("/")).1, b"GET / ");
+        bench.turn_for(60);
+    }
+    // A request that drips is another matter.
+    raw.say(b"GET / HT");
+    bench.until("its deadline", |_| {
+        raw.hear();
+        raw.ended.is_some()
+    });
+    assert_eq!(bench.end().cause, Cause::HandshakeTimeout);
+}
+
 // --- a folder ---------------------------------------------------------------------------------------------------
 
 #[test]
@@ -434,7 +451,7 @@ fn what_is_no_file_is_404_and_what_is_no_reading_is_405() {
 
 #[test]
 fn a_big_file_reaches_a_slow_reader_whole_without_filling_the_memory() {
-    let data = pattern(5 << 20);
+    let data = pattern(10 << 20);
     let folder = Folder::new("big", &[("big.bin", &data), ("small", b"small")]);
     let mut bench = Bench::new(folder.listen(), Hooks::quiet);
     let mut raw = Raw::connect_narrow(bench.port);
@@ -450,7 +467,7 @@ fn a_big_file_reaches_a_slow_reader_whole_without_filling_the_memory() {
     bench.turn_for(20);
     let mut whole = None;
     bench.until("all of it", |_| {
-        raw.hear_some(50_000);
+        raw.hear_some(500_000);
         if raw.got.len() > data.len() {
             whole = raw.take_answer();
         }
@@ -461,6 +478,32 @@ fn a_big_file_reaches_a_slow_reader_whole_without_filling_the_memory() {
     let limits = Limits::default();
     assert!(most.get() > limits.low_water && most.get() < limits.high_water + (128 << 10), "{}", most.get());
     assert_eq!(bench.log.story(), "", "a file is no hook's affair, and neither is its drain");
+}
+
+#[test]
+fn no_file_leaves_a_drain_behind_whatever_its_last_piece_met() {
+    let sizes = [0, 20_000, 40_000, 60_000, 80_000, 100_000, 120_000].map(|more| (5 << 20) + more);
+    let data = pattern(6 << 20);
+    let names = sizes.map(|size| size.to_string());
+    let files: Vec<(&str, &[u8])> =
+        sizes.iter().zip(&names).map(|(size, name)| (name.as_str(), &data[..*size])).collect();
+    let folder = Folder::new("drains", &files);
+    let how = Listen { limits: Limits { high_water: 10_000, ..Limits::default() }, ..folder.listen() };
+    let mut bench = Bench::new(how, Hooks::quiet);
+    let mut raw = Raw::connect_narrow(bench.port);
+    for (size, name) in sizes.iter().zip(&names) {
+        raw.say(get(&format!("/{name}")).as_bytes());
+        let mut whole = None;
+        bench.until("all of it", |_| {
+            raw.hear_some(200_000);
+            if raw.got.len() > *size {
+                whole = raw.take_answer();
+            }
+            whole.is_some()
+        });
+        assert!(whole.unwrap().1 == data[..*size]);
+    }
+    assert_eq!(bench.log.story(), "");
 }
 
 #[test]

@@ -211,9 +211,7 @@ fn an_upgrade_that_is_aborted_after_being_accepted_never_opens() {
             }
         })
     });
-    let raw = bench.raw();
-    (&raw.socket, HELLO);
-    let mut raw = raw;
+    let mut raw = bench.raw();
     raw.say(&[HELLO, &frame(TEXT, b"early")].concat());
     let end = bench.end();
     assert_eq!(bench.log.story(), "upgrade close");

@@ -34,11 +34,18 @@ pub(crate) enum Seen {
 pub(crate) struct Out {
     pub(crate) bytes: Vec<u8>,
     pub(crate) blocked: bool,
+    /// What of it was given to be shared with other connections.
+    pub(crate) shared: Vec<Arc<[u8]>>,
 }
 
 impl Output for Out {
     fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    fn shared(&mut self, bytes: &Arc<[u8]>) {
+        self.shared.push(Arc::clone(bytes));
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn is_blocked(&self) -> bool {
@@ -141,6 +148,7 @@ impl Peer {
         assert_eq!(self.connection.state(), State::Open);
         assert_eq!(self.buffers.used(), 0, "an open connection between messages holds memory");
         self.out.bytes.clear();
+        self.peak = 0;
         self.start = self.connection.received();
         self
     }

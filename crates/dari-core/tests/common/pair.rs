@@ -52,11 +52,11 @@ impl What {
         if self.is_text { Kind::Text } else { Kind::Binary }
     }
 
-    fn bytes(self, seed: usize) -> Vec<u8> {
-        let mut noise = seed as u32;
+    pub(crate) fn bytes(self, seed: usize) -> Vec<u8> {
+        let mut noise = seed;
         let mut next = || {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (noise >> 24) as usize
+            noise >> 16
         };
         match (self.is_text, self.noisy) {
             (true, false) => text(self.size, seed).into_bytes(),

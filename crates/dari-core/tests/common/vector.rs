@@ -2,21 +2,22 @@
 
 use super::splits::{Outcome, in_every_split, with_trailing_bytes};
 use super::{Noise, Peer, Seen, opening};
-use dari_core::{Buffers, By, Limits, Opening, State};
+use dari_core::{Buffers, By, Deflate, Limits, Opening, State};
 
 /// One vector: a rule.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vector {
     pub(crate) name: String,
-    is_client: bool,
-    is_open: bool,
-    limits: Limits,
+    pub(crate) is_client: bool,
+    pub(crate) is_open: bool,
+    pub(crate) limits: Limits,
     memory: Option<usize>,
     protocols: Vec<String>,
+    extensions: String,
     status: Option<u16>,
     close: Option<(u16, Vec<u8>)>,
     incomplete: bool,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) events: Vec<Seen>,
     out: Option<Vec<u8>>,
     out_begins: Vec<u8>,
@@ -97,7 +98,7 @@ impl Vector {
     fn peer(&self) -> Peer {
         let limits = self.limits.clone();
         let mut peer = match (self.is_open, self.is_client) {
-            (true, is_client) => Peer::open_with(is_client, limits),
+            (true, is_client) => Peer::open_extended(is_client, limits, Noise::Zeros, &self.extensions),
             (false, false) => Peer::server(limits),
             (false, true) => {
                 let opening = Opening { protocols: self.protocols.clone(), ..opening() };
@@ -137,6 +138,14 @@ impl Vector {
             "role" => self.is_client = one_of(value, ["server", "client"])?,
             "start" => self.is_open = one_of(value, ["handshake", "open"])?,
             "limits" => value.split(' ').try_for_each(|limit| self.limit(limit))?,
+            "deflate" => {
+                let takeover = match value {
+                    "off" => None,
+                    value => Some(one_of(value, ["no takeover", "takeover"])?),
+                };
+                self.limits.deflate = takeover.map(|takeover| Deflate { takeover, ..Deflate::default() });
+            }
+            "extensions" => self.extensions = value.to_owned(),
             "protocols" => self.protocols = value.split(' ').map(Into::into).collect(),
             "answer" => self.status = Some(value.parse().ok()?),
             "call" => {

@@ -6,8 +6,8 @@
 //! deadline; nothing sleeps.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub(crate) mod poll;
 pub(crate) mod raw;
+pub(crate) mod system;
 
 use dari::{Close, Config, ConnId, Connect, Handler, Kind, Limits, Listen, ListenerId, Loop, Message, Net};
 use raw::Raw;

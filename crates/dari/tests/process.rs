@@ -1,16 +1,17 @@
-//! Descriptors: running out of them, giving all of them back, and what they are like. Each test is a process of its
-//! own, since they count and limit what a process has.
+//! What a process has one of: descriptors, signals, a parent. Each test is a process of its own, since they count and
+//! change what is the process's.
 
 mod common;
 
-use common::poll::{limit_descriptors, processor_ms};
-use common::raw::{HELLO, Raw, TEXT, frame};
-use common::{Bench, Hooks, Log, Told, open_descriptors, pattern};
-use dari::{Config, Connect, Error, Listen, Loop, Message, Readiness};
+use common::raw::{HELLO, Raw, TEXT, frame, frames, unmasked};
+use common::system::{in_child, interrupted, limit_descriptors, on_signal, processor_ms, raise};
+use common::{Bench, Hooks, Log, PlainEcho, Told, open_descriptors, pattern};
+use dari::{Cause, Config, Connect, Error, Listen, Loop, Message, Readiness, Remote};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const ALONE: &str = "DARI_TEST_ALONE";
@@ -155,7 +156,9 @@ fn a_thousand_loops_leave_nothing_behind() {
             match i % 4 {
                 0 => bench.event_loop.close(),
                 1 => drop(bench.net().send(conn, Message::binary(&pattern(100_000)))),
-                2 => drop(bench.net().connect("ws://127.0.0.1:9/", Connect::default(), Box::new(Hooks::quiet(&heard)))),
+                2 => {
+                    drop(bench.net().connect("ws://127.0.0.1:9/", Connect::default(), Box::new(Hooks::quiet(&heard))))
+                }
                 _ => {}
             }
             if i % 100 == 0 {
@@ -197,5 +200,119 @@ fn every_descriptor_is_closed_on_exec_and_does_not_block() {
             let is_epoll = link.to_str().is_some_and(|link| link.contains("eventpoll"));
             assert!(is_epoll || flags & libc::O_NONBLOCK != 0, "{link:?} blocks: {flags:o}");
         }
+    });
+}
+
+// --- signals ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_peer_that_is_gone_raises_no_signal() {
+    alone("a_peer_that_is_gone_raises_no_signal", || {
+        // Rust's runtime ignores it; in a C program it ends the process.
+        on_signal(libc::SIGPIPE, None);
+        for size in [10, 10_000, 100_000, 1 << 20] {
+            let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+            let raw = bench.open_raw();
+            let conn = bench.log.opened();
+            bench.net().subscribe(conn, "t").unwrap();
+            let data = pattern(size);
+            raw.reset();
+            for _ in 0..3 {
+                drop(bench.net().send(conn, Message::binary(&data)));
+                bench.net().publish("t", None, Message::binary(&data)).unwrap();
+            }
+            assert_eq!(bench.end().cause, Cause::Reset);
+            // The file of a folder, the 503 and the goodbye go other ways.
+            let mut raw = bench.open_raw();
+            raw.end();
+            raw.reset();
+            bench.event_loop.close();
+        }
+    });
+}
+
+extern "C" fn nothing(_: i32) {}
+
+#[test]
+fn signals_interrupt_calls_and_lose_nothing() {
+    alone("signals_interrupt_calls_and_lose_nothing", || {
+        let mut bench = Bench::of(Config::default(), Listen::default(), Log::default(), Box::new(PlainEcho));
+        let mut raw = bench.open_raw();
+        let data = pattern(8 << 20);
+        let (said, wanted) = frames(&data, 20_000);
+        raw.will_say(said);
+        on_signal(libc::SIGUSR1, Some(nothing));
+        interrupted(libc::SIGUSR1, || {
+            bench.until("the echo", |_| {
+                raw.push();
+                raw.hear();
+                raw.got.len() >= wanted.len()
+            });
+            assert!(raw.got == wanted && raw.ended.is_none());
+            let mut turns = 0;
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(50) {
+                bench.event_loop.turn(Some(50)).unwrap();
+                turns += 1;
+            }
+            assert!(turns > 10, "nothing was interrupted");
+        });
+    });
+}
+
+static STOPS: OnceLock<Remote> = OnceLock::new();
+
+extern "C" fn stop(_: i32) {
+    STOPS.get().unwrap().stop().unwrap();
+}
+
+#[test]
+fn a_signal_handler_may_stop_the_loop() {
+    alone("a_signal_handler_may_stop_the_loop", || {
+        let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+        let mut raw = bench.open_raw();
+        STOPS.set(bench.net().remote()).unwrap();
+        on_signal(libc::SIGTERM, Some(stop));
+        bench.net().timer(5, 0, Box::new(|_, _| raise(libc::SIGTERM))).unwrap();
+        bench.event_loop.run().unwrap();
+        bench.event_loop.close();
+        raw.hear();
+        assert_eq!(raw.got, unmasked(0x88, &1001u16.to_be_bytes()));
+    });
+}
+
+// --- fork -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_forked_child_may_only_drop_the_loop_and_the_parent_does_not_notice() {
+    alone("a_forked_child_may_only_drop_the_loop_and_the_parent_does_not_notice", || {
+        let path = std::env::temp_dir().join(format!("dari-{}-fork.sock", std::process::id()));
+        let mut bench = Bench::new(Listen::default(), Hooks::echo);
+        let hooks = Box::new(Hooks::quiet(&Log::default()));
+        bench.net().listen(&format!("unix:{}", path.display()), Listen::default(), hooks).unwrap();
+        let mut raw = bench.open_raw();
+        for how in ["drop", "close", "turn"] {
+            let mut moved = Some(bench);
+            let well = in_child(|| {
+                let mut bench = moved.take().unwrap();
+                match how {
+                    "drop" => {}
+                    "close" => bench.event_loop.close(),
+                    _ => assert!(matches!(bench.event_loop.turn(Some(0)), Err(Error::State(_)))),
+                }
+                let no_hook = bench.log.story() == "upgrade open";
+                drop(bench);
+                no_hook
+            });
+            assert!(well, "{how}");
+            bench = moved.unwrap();
+            assert!(path.exists(), "{how}");
+            raw.hear();
+            assert_eq!((raw.got.len(), raw.ended), (0, None), "{how}");
+        }
+        raw.say(&frame(TEXT, b"still there?"));
+        bench.until("an echo", |_| raw.take_frame().is_some());
+        drop(bench);
+        assert!(!path.exists());
     });
 }
