@@ -32,7 +32,7 @@ pub(crate) fn run(data: &[u8]) {
         events.extend(peer.feed(piece));
         assert!(peer.peak <= setup.bound(arrived), "{} held, {arrived} arrived", peer.peak);
     }
-    let failed = matches!(events.last(), Some(Seen::Failed { code: 1007 | 1008 | 1009, .. }));
+    let failed = matches!(events.last(), Some(Seen::Failed { code: 1007..=1009, .. }));
     assert_eq!(peer.state() == State::Open, !failed, "{:?}", events.last());
     assert!(peer.buffers.used() <= if failed { 0 } else { super::common::pair::CONTEXTS });
 

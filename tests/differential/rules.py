@@ -105,7 +105,7 @@ def not_all_there(case):
         if len(data) <= length <= len(data) + FILL:
             full = case.stream.but(data=data.ljust(length, b"\0"))
             dari, other = case.ask("dari", data=full.data), case.ask(case.name, data=full.data)
-            if dari["end"] == other["end"] == "refused":
+            if dari["end"] == other["end"] == "refused" and (case.dari["end"] == "open" or engines.agree(dari, case.dari)):
                 return full, dari, other
     return False
 
@@ -113,6 +113,8 @@ def not_all_there(case):
 @rule("close code 1014", "wsproto", "tungstenite")
 def code_1014(case):
     """With 1015 in its place dari says the same."""
+    if case.dari["received"] != 1014 and case.dari["why"] != "CloseReason":
+        return False
     data = b""
     for found in case.frames():
         raw = case.stream.data[found.start:found.end or None]
@@ -142,14 +144,16 @@ def text_so_far(case):
             inflater = zlib.decompressobj(-15)
         if message.start <= found.start < message.end:
             return inflater.decompress(message.content) if message.is_compressed else message.content
-        if message.is_compressed and not inflate(inflater, message.content):
+        if message.is_compressed and inflate(inflater, message.content) is None:
             break
     return b""
 
 
 @rule("length not minimal", "tungstenite")
 def not_minimal(case):
-    if case.dari["why"] != "LengthNotMinimal" or case.codes()[0] != 1002:
+    """With every length in its shortest form dari says the same."""
+    found = case.dari["why"] == "LengthNotMinimal" and case.codes()[0] == 1002 and case.offence()
+    if not found or found.length >= {0: 0, 2: 126, 8: 1 << 16}[found.frame.form]:
         return False
     data = b""
     for found in case.frames():
@@ -174,10 +178,14 @@ def two_faults(case):
 
 @rule("no limit", "wsproto")
 def no_limit(case):
-    """Without one dari agrees."""
+    """Without one dari agrees, and the message, if it becomes whole, is longer than the limit."""
     if case.dari["sent"] != 1009 or not case.dari["why"].startswith("MessageTooBig"):
         return False
-    return case.stream.but(limit=None), case.ask("dari", limit=None), case.other
+    dari, events = case.ask("dari", limit=None), len(case.dari["events"])
+    met = next((data for kind, data in dari["events"][events:] if kind in ("text", "binary")), None)
+    if dari["events"][:events] != case.dari["events"] or met is not None and len(met) // 2 <= case.stream.limit:
+        return False
+    return case.stream.but(limit=None), dari, case.other
 
 
 @rule("control frame inside of a compressed message", "wsproto")
@@ -201,21 +209,34 @@ def control_inside(case):
     data += message
     if case.stream.deflate == "none" or not moved:
         return False
-    return case.stream.but(data=data), case.ask("dari", data=data), case.ask("wsproto", data=data)
+    dari = case.ask("dari", data=data)
+    same = sorted_out(dari) == sorted_out(case.dari)
+    return same and (case.stream.but(data=data), dari, case.ask("wsproto", data=data))
+
+
+def sorted_out(verdict):
+    """What is compared, with messages and control frames apart."""
+    events = [[event for event in verdict["events"] if (event[0] in ("text", "binary")) == is_message] for is_message in (True, False)]
+    return [events, *(verdict[key] for key in engines.COMPARED[1:])]
 
 
 @rule("behind a final block", "wsproto")
 def final_block(case):
-    """It refuses the first compressed message that comes after one, with all before it the same."""
+    """It refuses the first compressed message that comes after one, with all before it the same. What comes then, zlib
+    reads as dari does."""
     if case.codes()[1] != 1007 or case.stream.deflate != "takeover":
         return False
-    inflater = zlib.decompressobj(-15)
+    inflater, lost = zlib.decompressobj(-15), None
     for message in messages(case.stream.data):
-        if message.is_compressed and inflater.eof:
-            return case.other["events"] == case.dari["events"][:message.place] and len(case.other["events"]) == message.place
-        if message.is_compressed and not inflate(inflater, message.content):
+        if not message.is_compressed:
+            continue
+        if inflater.eof:
+            lost = message.place if lost is None else lost
+            inflater = zlib.decompressobj(-15)
+        content = inflate(inflater, message.content)
+        if content is None or message.is_whole and case.dari["events"][message.place][1:] != [content.hex()]:
             return False
-    return False
+    return lost == len(case.other["events"]) and case.other["events"] == case.dari["events"][:lost]
 
 
 @rule("compressed message cut short", "wsproto")
@@ -238,17 +259,17 @@ def cut_short(case):
             except zlib.error:
                 return True
             return more != b"" or not inflater.eof or inflater.unused_data != b""
-        if not inflate(inflater, message.content):
+        if inflate(inflater, message.content) is None:
             return False
     return False
 
 
 def inflate(inflater, content):
+    """What a compressed message holds; None if it can not be inflated."""
     try:
-        inflater.decompress(content + b"\0\0\xff\xff")
+        return inflater.decompress(content + b"\0\0\xff\xff")
     except zlib.error:
-        return False
-    return True
+        return None
 
 
 @dataclasses.dataclass
@@ -259,6 +280,7 @@ class Whole:
     end: int
     is_compressed: bool
     content: bytes = b""
+    is_whole: bool = False
 
 
 def messages(stream):
@@ -276,6 +298,7 @@ def messages(stream):
         message = message or Whole(place, found.start, found.end, bool(frame.rsv & RSV1))
         message.content += frame.payload
         message.end = found.end
+        message.is_whole = frame.fin and found.is_in(stream)
         if frame.fin:
             yield message
             place, message = place + 1, None
@@ -296,14 +319,15 @@ def no_bytes(case):
         data += raw
     if case.stream.deflate == "none" or not changed:
         return False
-    return case.stream.but(data=data), case.ask("dari", data=data), case.ask("wsproto", data=data)
+    dari = case.ask("dari", data=data)
+    return engines.agree(dari, case.dari) and (case.stream.but(data=data), dari, case.ask("wsproto", data=data))
 
 
 @rule("content before order", "wsproto")
 def content_first(case):
     """A message within a compressed one is wrong whatever it holds; wsproto inflates it first."""
     found = case.is_refused(1002, 1007) and case.offence()
-    return bool(found) and case.stream.deflate != "none" and case.dari["why"] == "MessageInMessage"
+    return bool(found) and case.stream.deflate != "none" and case.dari["why"] == "MessageInMessage" and found.frame.opcode in (TEXT, BINARY)
 
 
 def is_text(payload):

@@ -4,7 +4,7 @@
 mod targets;
 
 use std::{fs, path};
-use targets::common::pair::text;
+use targets::common::pair::{What, text};
 use targets::common::vector::{self, Vector};
 use targets::common::{Peer, frames};
 use targets::{CLIENT, DEFLATE, OTHER, PARTS, SETUP, TAKEOVER};
@@ -92,43 +92,54 @@ fn put(target: &str, name: &str, setup: &[u8], bytes: &[u8]) {
 /// Compressed payloads of all levels, as our own side makes them.
 fn payloads() -> Vec<Vec<u8>> {
     let data = [text(40, 1), text(600, 2), "aaaa".repeat(300), (0..150).map(|i| format!("{i} ")).collect()];
-    let make = |(nth, data): (usize, &String)| {
-        let setup = targets::Setup::read(&mut targets::Data(&[DEFLATE, (nth as u8 * 2) << 5, 0]));
+    let make = |(nth, data): (u8, &String)| {
+        let setup = targets::Setup::read(&mut targets::Data(&[DEFLATE, nth << 6, 0]));
         let mut peer: Peer = setup.open();
         let message = dari_core::Message::text(data);
         peer.act(|connection, io| connection.send_with(message, dari_core::Squeeze::Yes, io)).unwrap();
         frames(&peer.sent())[0].payload.clone()
     };
-    data.iter().enumerate().map(make).collect()
+    (0..).zip(&data).map(make).collect()
 }
 
 #[test]
 #[ignore = "writes the seeds anew, from the vectors: cargo test -p dari-core --test corpus -- --ignored"]
 fn seeds_are_written() {
-    let whole = |vector: &Vector| [flags(vector), limits(vector), 0];
+    write_behind_a_handshake();
+    write_from_the_handshake_on();
+    write_compressed();
+    write_steps();
+    assert_eq!(SETUP, 3, "seeds have set-ups of three bytes");
+}
+
+fn write_behind_a_handshake() {
     for group in ["frames-server", "frames-client", "close", "deflate"] {
         for (nth, vector) in vectors(group).iter().enumerate() {
-            let [mut flags, limits, _] = whole(vector);
             if nth % 2 == 0 {
                 let cut = [0, 1, 3][nth / 2 % 3];
-                flags |= [0, OTHER[0], PARTS, OTHER[1]][nth / 2 % 4];
-                put("receive", &vector.name, &[flags, limits, cut], &vector.bytes);
+                let more = [0, OTHER[0], PARTS, OTHER[1]][nth / 2 % 4];
+                put("receive", &vector.name, &[flags(vector) | more, limits(vector), cut], &vector.bytes);
             } else if nth % 4 == 1 {
-                put("split", &vector.name, &[flags, limits, 0, 2, 3, 5], &vector.bytes);
+                put("split", &vector.name, &[flags(vector), limits(vector), 0, 2, 3, 5], &vector.bytes);
             }
         }
     }
+}
+
+fn write_from_the_handshake_on() {
     for group in ["handshake-server", "handshake-client", "http", "extensions"] {
         for (nth, vector) in vectors(group).iter().enumerate() {
-            let [mut flags, limits, _] = whole(vector);
             if nth % 3 == 0 {
-                flags |= [0, OTHER[0], OTHER[1], OTHER[3]][nth / 3 % 4];
-                put("handshake", &vector.name, &[flags, limits, 0], &vector.bytes);
+                let more = [0, OTHER[0], OTHER[1], OTHER[3]][nth / 3 % 4];
+                put("handshake", &vector.name, &[flags(vector) | more, limits(vector), 0], &vector.bytes);
             } else if nth % 6 == 1 {
-                put("split", &vector.name, &[flags | OTHER[0], limits, 0, 1, 30], &vector.bytes);
+                put("split", &vector.name, &[flags(vector) | OTHER[0], limits(vector), 0, 1, 30], &vector.bytes);
             }
         }
     }
+}
+
+fn write_compressed() {
     for vector in vectors("deflate") {
         // The payload of a frame that is a whole compressed message.
         let [first, len] = vector.bytes[..2] else { continue };
@@ -140,19 +151,15 @@ fn seeds_are_written() {
             put("inflate", &vector.name, &[flags(&vector) | OTHER[1], limits(&vector), 0, 255], &payload);
         }
     }
-    for (nth, payload) in payloads().iter().enumerate() {
-        let nth = nth as u8;
-        put("inflate", &format!("made here {nth}"), &[OTHER[0] | PARTS * (nth & 1), 0, nth, 9], payload);
+    for (nth, payload) in (0..).zip(&payloads()) {
+        put("inflate", &format!("made here {nth}"), &[OTHER[0] | (PARTS * (nth & 1)), 0, nth, 9], payload);
     }
-    // Any bytes are steps: these are as good as others.
-    let mut noise = 1u32;
+}
+
+/// Any bytes are steps: these are as good as others.
+fn write_steps() {
     for nth in 0..16u8 {
-        let steps = (0..30 + 8 * usize::from(nth)).map(|_| {
-            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (noise >> 24) as u8
-        });
-        let steps = steps.collect::<Vec<u8>>();
+        let steps = What { is_text: false, noisy: true, size: 30 + 8 * usize::from(nth) }.bytes(usize::from(nth));
         put("pair", &format!("steps {nth}"), &[nth & 3, nth >> 1, nth, nth << 1, 9, 0, 200, 1], &steps);
     }
-    assert_eq!(SETUP, 3, "seeds have set-ups of three bytes");
 }

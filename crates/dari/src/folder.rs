@@ -55,16 +55,19 @@ impl Net {
             }
             body.left -= got as u64;
             let sent = self.respond_piece(id, piece.get(..got).unwrap_or_default());
+            let most = self.endpoint_of(slot).map_or(0, |at| at.limits.max_backlog);
+            let Some(conn) = self.conns.get_mut(slot) else { return };
+            // The host has sent nothing, and is owed no `drain`.
+            conn.owes_drain = false;
             if body.left == 0 {
                 let _ = self.respond_piece(id, &[]);
                 return;
             }
-            let Some(conn) = self.conns.get_mut(slot) else { return };
             conn.rare().file = Some(body);
             match sent {
-                Ok(Sent::Done) => {}
+                Ok(Sent::Done) if self.queued(slot) < most => {}
                 // `settle` comes back when the queue has gone down.
-                Ok(Sent::Buffered) | Err(_) => return,
+                _ => return,
             }
         }
     }

@@ -507,6 +507,22 @@ fn no_file_leaves_a_drain_behind_whatever_its_last_piece_met() {
 }
 
 #[test]
+fn a_file_is_whole_even_if_its_pieces_are_larger_than_the_backlog_may_be() {
+    let data = pattern(10 << 20);
+    let folder = Folder::new("backlog", &[("f", &data)]);
+    let how = Listen { limits: Limits { max_backlog: 10_000, ..Limits::default() }, ..folder.listen() };
+    let mut bench = Bench::new(how, Hooks::quiet);
+    let mut raw = Raw::connect_narrow(bench.port);
+    raw.say(get("/f").as_bytes());
+    bench.turn_for(20);
+    bench.until("all of it", |_| {
+        raw.hear_some(500_000);
+        raw.got.len() > data.len()
+    });
+    assert!(answer(&mut bench, &mut raw).1 == data);
+}
+
+#[test]
 fn many_files_are_served_to_one_who_asks_for_all_at_once() {
     let data = pattern(200_000);
     let folder = Folder::new("many", &[("f", &data)]);
