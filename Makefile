@@ -42,6 +42,7 @@ help:
 	@echo 'make autobahn interop http browser differential suites that need more; each says what'
 	@echo 'make autobahn-full                        all 517 cases in both roles, some 20 minutes'
 	@echo 'make sanitize valgrind                    c-test and examples-test under them'
+	@echo 'make microbench                           accept key, unmasking, receiving, by size (criterion)'
 	@echo 'make clean          removes target/'
 
 # ------------------------------------------------------------------ Building
@@ -86,7 +87,7 @@ clean:
 # ------------------------------------------------------------------- Testing
 
 .PHONY: test rust-test header check-header c-test examples-test docs-test
-.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential sanitize valgrind
+.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential microbench sanitize valgrind
 test: need
 	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test docs-test
 
@@ -113,6 +114,9 @@ interop http browser: $(PROGRAMS)
 
 differential:
 	tests/$@/run
+
+microbench:
+	$(CARGO) bench -p dari-bench --locked
 
 # All but the slow half of the compressed cases, which is of longer messages.
 AUTOBAHN := [1-7].*,9.*,10.*,12.[1-5].[1-6],12.[1-5].11,13.[1-7].[1-6],13.[1-7].11
