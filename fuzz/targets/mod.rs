@@ -76,12 +76,8 @@ impl Setup {
 
     /// A connection behind its handshake.
     pub(crate) fn open(&self) -> Peer {
-        let extensions = match (self.has(DEFLATE), self.has(TAKEOVER)) {
-            (false, _) => "",
-            (true, true) => "permessage-deflate",
-            (true, false) => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        };
-        Peer::open_extended(self.is_client(), self.limits.clone(), Noise::Zeros, extensions)
+        let extension = if self.has(DEFLATE) { common::deflate::extension(self.has(TAKEOVER)) } else { "" };
+        Peer::open_extended(self.is_client(), self.limits.clone(), Noise::Zeros, extension)
     }
 
     pub(crate) fn pieces<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {

@@ -1,22 +1,24 @@
 //! Any bytes behind a handshake, in either role, with any limits.
 
 use super::common::{Seen, frames, whole};
-use super::{CLIENT, Data, OTHER, Setup};
+use super::{CLIENT, DEFLATE, Data, OTHER, Setup};
 use dari_core::{Buffers, Message, Squeeze, State};
 
 const ECHO: u8 = OTHER[0];
 const SHORT_OF_MEMORY: u8 = OTHER[1];
 const BLOCKED: u8 = OTHER[2];
 const CLOSES: u8 = OTHER[3];
-const MEMORY: usize = 100_000;
 
 pub(crate) fn run(data: &[u8]) {
     let mut data = Data(data);
     let setup = Setup::read(&mut data);
     let mut peer = setup.open();
-    if setup.has(SHORT_OF_MEMORY) {
-        peer.buffers = Buffers::new(MEMORY);
-    }
+    let memory = match (setup.has(SHORT_OF_MEMORY), setup.has(DEFLATE)) {
+        (false, _) => usize::MAX,
+        (true, false) => 1_500,
+        (true, true) => 55_000,
+    };
+    peer.buffers = Buffers::new(memory);
     peer.out.blocked = setup.has(BLOCKED);
     let (mut arrived, mut echoed, mut events) = (0, 0, Vec::new());
     for (i, piece) in setup.pieces(data.0).into_iter().enumerate() {
@@ -26,8 +28,7 @@ pub(crate) fn run(data: &[u8]) {
         let seen = peer.feed(piece);
         arrived += piece.len();
         assert_eq!(peer.waiting, b"", "an open connection always takes its input");
-        let most = if setup.has(SHORT_OF_MEMORY) { MEMORY } else { usize::MAX };
-        assert!(peer.peak <= setup.bound(arrived).min(most), "{} held, {arrived} arrived", peer.peak);
+        assert!(peer.peak <= setup.bound(arrived).min(memory), "{} held, {arrived} arrived", peer.peak);
         if setup.has(ECHO) {
             echoed += seen.iter().map(|seen| echo(&mut peer, seen)).sum::<usize>();
         }

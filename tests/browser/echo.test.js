@@ -1,16 +1,17 @@
 // Chromium's own WebSocket against the C echo: every length of frame, both
-// kinds, and the codes of the close.
+// kinds, plain and compressed, and the codes of the close.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { browser, foreignOrigin, start } from "./support.js";
+import { browser, counter, foreignOrigin, start } from "./support.js";
 
-let chromium, echo, limited, origin, page;
+let chromium, echo, limited, deflate, origin, page;
 
 before(async () => {
-  [chromium, echo, limited, origin] = await Promise.all([
+  [chromium, echo, limited, deflate, origin] = await Promise.all([
     browser(),
     start("echo_server", "127.0.0.1:0"),
     start("echo_server", "127.0.0.1:0", "--max-message", "1000"),
+    start("echo_server", "127.0.0.1:0", "--deflate"),
     foreignOrigin(),
   ]);
   page = await chromium.newPage();
@@ -22,6 +23,7 @@ after(async () => {
   origin?.close();
   echo?.kill();
   limited?.kill();
+  deflate?.kill();
 });
 
 // In the page: opens, sends what `make` gives, and closes when as much has
@@ -32,7 +34,8 @@ function exchange(port, kind, sizes, text = "") {
       new Promise((resolve) => {
         const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
         const make = (size) => {
-          if (kind === "text") return text ? text.repeat(size) : "x".repeat(size);
+          if (text) return text.repeat(size);
+          if (kind === "text") return "가".repeat(size / 3) + "x".repeat(size % 3);
           const bytes = new Uint8Array(size);
           for (let i = 0; i < size; i++) bytes[i] = (i * 7 + (i >> 8)) & 255;
           return bytes;
@@ -41,13 +44,17 @@ function exchange(port, kind, sizes, text = "") {
           typeof want === "string" ? got === want : got.byteLength === want.length && new Uint8Array(got).every((b, i) => b === want[i]);
         const wrong = [];
         let n = 0;
+        let extensions;
         socket.binaryType = "arraybuffer";
-        socket.onopen = () => sizes.forEach((size) => socket.send(make(size)));
+        socket.onopen = () => {
+          extensions = socket.extensions;
+          sizes.forEach((size) => socket.send(make(size)));
+        };
         socket.onmessage = ({ data }) => {
           if (!same(data, make(sizes[n]))) wrong.push(sizes[n]);
           if (++n === sizes.length) socket.close(1000, "that was all");
         };
-        socket.onclose = ({ code, reason, wasClean }) => resolve({ n, wrong, code, reason, wasClean });
+        socket.onclose = ({ code, reason, wasClean }) => resolve({ n, wrong, code, reason, wasClean, extensions });
       }),
     [port, kind, sizes, text],
   );
@@ -69,14 +76,32 @@ function close(port, args, send) {
   );
 }
 
-const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20];
+const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, 16 << 20]; // in bytes
+const TOTAL = SIZES.reduce((sum, size) => sum + size);
 
 for (const kind of ["text", "binary"]) {
-  test(`${kind} of every length of frame comes back whole and in order`, async () => {
-    const { n, wrong, code, wasClean } = await exchange(echo.port, kind, SIZES);
-    assert.deepEqual({ n, wrong, code, wasClean }, { n: SIZES.length, wrong: [], code: 1000, wasClean: true });
-  });
+  for (const compressed of [false, true]) {
+    test(`${kind} of every length of frame comes back whole and in order, ${compressed ? "compressed" : "plain"}`, async () => {
+      const wire = await counter(compressed ? deflate.port : echo.port);
+      const { n, wrong, code, wasClean, extensions } = await exchange(wire.port, kind, SIZES);
+      wire.close();
+      assert.deepEqual({ n, wrong, code, wasClean }, { n: SIZES.length, wrong: [], code: 1000, wasClean: true });
+      assert.equal(extensions, compressed ? "permessage-deflate" : "");
+      for (const way of ["up", "down"]) assert.equal(wire[way] < TOTAL / 2, compressed, `${way}: ${wire[way]} bytes for ${TOTAL}`);
+    });
+  }
 }
+
+// That both sides keep their context: noise compresses by what came before alone.
+test("what is said again is next to nothing, both ways", async () => {
+  const wire = await counter(deflate.port);
+  const noise = Array.from({ length: 1000 }, (_, i) => String.fromCharCode(0x4e00 + ((i * i * 7919 + i * 104729) % 20011))).join("");
+  const times = 50;
+  const { n, wrong } = await exchange(wire.port, "text", Array(times).fill(1), noise);
+  wire.close();
+  assert.deepEqual({ n, wrong }, { n: times, wrong: [] });
+  for (const way of ["up", "down"]) assert.ok(wire[way] < 3 * Buffer.byteLength(noise), `${way}: ${wire[way]} bytes`);
+});
 
 test("Korean text and emoji come back as they were", async () => {
   const { wrong, n } = await exchange(echo.port, "text", [1, 100, 20000], "안녕, 다리! 👋 ");

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
+import net from "node:net";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -53,4 +54,18 @@ export async function foreignOrigin() {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.closeAllConnections() ?? server.close() };
+}
+
+// A port that leads to another one and counts what passes: { port, up, down, close() }, bytes to and from the server.
+export async function counter(target) {
+  const counted = { up: 0, down: 0 };
+  const server = net.createServer((near) => {
+    const far = net.connect(target, "127.0.0.1");
+    near.on("data", (data) => (counted.up += data.length)).on("error", () => far.destroy());
+    far.on("data", (data) => (counted.down += data.length)).on("error", () => near.destroy());
+    near.pipe(far).pipe(near);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return Object.assign(counted, { port: server.address().port, close: () => server.close() });
 }

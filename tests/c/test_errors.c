@@ -423,6 +423,7 @@ static void headers_can_not_smuggle_lines(void) {
     static const dari_header_t bad[] = {{"X-A", "1\r\nX-B: 2"}, {"X-A", "1\nX-B: 2"}, {"X-A", "1\r"},
                                         {"X-A\r\nX-B", "1"},    {"X A", "1"},         {"", "1"},
                                         {"X-A:", "1"},          {"X-A", "\x01"}};
+    static const dari_header_t ours = {"Upgrade", "h2c"};
     const dari_handler_t handler = {.struct_size = sizeof handler};
     struct pair pair;
     dari_connect_t how = {.struct_size = sizeof how, .header_count = 1};
@@ -432,6 +433,9 @@ static void headers_can_not_smuggle_lines(void) {
         CHECK_ERROR(dari_loop_connect(pair.loop, "ws://127.0.0.1:1/", &how, &handler, NULL),
                     DARI_ERR_ARGUMENT, "");
     }
+    how.headers = &ours;
+    CHECK_ERROR(dari_loop_connect(pair.loop, "ws://127.0.0.1:1/", &how, &handler, NULL), DARI_ERR_ARGUMENT,
+                "\"Upgrade\" is one that dari writes");
     how.headers = NULL;
     how.header_count = 0;
     how.origin = "http://a\r\nX-B: 2";

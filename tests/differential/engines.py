@@ -47,7 +47,8 @@ class Program:
 
 
 def empty():
-    return {"events": [], "end": "open", "received": None, "reason": None, "sent": None, "clean": False, "why": "", "offset": None}
+    return {"events": [], "end": "open", "received": None, "reason": None, "sent": None, "clean": False, "why": "",
+            "offset": None}
 
 
 def wsproto(stream):

@@ -9,10 +9,11 @@ import zlib
 from frames import BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
 
 NO_LIMIT = 16 << 20
-LETTERS = ["a", "Z", " ", "~", "\0", "é", "ß", "\u07ff", "\u0800", "다", "리", "\ud7ff", "\ue000", "\uffff", "\U00010000", "🌉", "\U0010ffff"]
-BAD_TEXT = [b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1\xbf", b"\xc3\x28", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf",
-            b"\xe2\x28\xa1", b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf0\x9f\x8c", b"\xfe", b"\xff",
-            b"\xe2\x82", b"\xf8\x88\x80\x80\x80"]
+LETTERS = ["a", "Z", " ", "~", "\0", "é", "ß", "\u07ff", "\u0800", "다", "리", "\ud7ff", "\ue000", "\uffff", "\U00010000", "🌉",
+           "\U0010ffff"]
+BAD_TEXT = [b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1\xbf", b"\xc3\x28", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80",
+            b"\xed\xbf\xbf", b"\xe2\x28\xa1", b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80",
+            b"\xf0\x9f\x8c", b"\xfe", b"\xff", b"\xe2\x82", b"\xf8\x88\x80\x80\x80"]
 GOOD_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 BAD_CODES = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 5001, 32768, 65535]
 RESERVED = [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]
@@ -232,6 +233,12 @@ class Maker:
         at = len(self.messages) if self.deflate == "takeover" else self.rng.randint(0, len(self.messages))
         self.messages.insert(at, self.message(TEXT, bytes(text)))
 
+    def surrogate(self):
+        """The front of one, at the end of a fragment; the message goes on or does not."""
+        front = self.text(9) + b"\xed" + bytes([self.rng.randint(0x80, 0xbf)])
+        rest = [self.frame(CONTINUATION, self.rng.choice([b"\x80", b"a"]))] if self.rng.random() < 0.5 else []
+        self.messages.append([self.frame(TEXT, front, fin=False), *rest])
+
     def closing(self, payload):
         self.insert(self.frame(CLOSE, payload))
 
@@ -240,7 +247,8 @@ class Maker:
         self.closing(self.rng.choice(BAD_CODES).to_bytes(2, "big") + reason)
 
     def any_code(self):
-        self.closing(self.rng.choice([self.rng.randrange(1 << 16), self.rng.randint(990, 1_030), self.rng.randint(2_990, 5_010)]).to_bytes(2, "big"))
+        ranges = [(0, 65_535), (990, 1_030), (2_990, 5_010)]
+        self.closing(self.rng.randint(*self.rng.choice(ranges)).to_bytes(2, "big"))
 
     def short_close(self):
         self.closing(self.rng.randbytes(1))
@@ -256,7 +264,8 @@ class Maker:
             self.messages += pieces
         message = self.rng.choice(pieces)
         rsv = RSV1 if self.deflate != "none" and self.rng.random() < 0.5 else 0
-        other = self.frame(self.rng.choice([TEXT, BINARY]), self.rng.choice([b"", b"no", b"\xff\xff"]), self.rng.random() < 0.5, rsv)
+        content, fin = self.rng.choice([b"", b"no", b"\xff\xff"]), self.rng.random() < 0.5
+        other = self.frame(self.rng.choice([TEXT, BINARY]), content, fin, rsv)
         message.insert(self.rng.randint(1, len(message) - 1), other)
 
     def stray_continuation(self):
@@ -334,6 +343,7 @@ FAULTS = {
     "length not minimal": Maker.wrong_length,
     "huge length": Maker.huge_length,
     "bad text": Maker.bad_text,
+    "half a surrogate": Maker.surrogate,
     "bad close code": Maker.bad_code,
     "any close code": Maker.any_code,
     "close of one byte": Maker.short_close,

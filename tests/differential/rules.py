@@ -11,6 +11,8 @@ import engines
 from frames import CLOSE, RSV1, TEXT, BINARY, walk
 
 DEPTH = 4  # classes that may come together in one stream
+MESSAGES = ("text", "binary")
+TAIL = b"\0\0\xff\xff"  # RFC 7692 7.2.2
 FILL = 1 << 20  # bytes that a stream is completed with, at the most
 
 
@@ -58,7 +60,8 @@ class Case:
 
     def offence(self):
         """The frame where dari has met the offence."""
-        return next((found for found in self.frames() if found.frame and found.start <= self.dari["offset"] < max(found.end, found.start + 1)), None)
+        offset = self.dari["offset"]
+        return next((found for found in self.frames() if found.frame and found.start <= offset < found.end), None)
 
     def same_events(self):
         return self.dari["events"] == self.other["events"]
@@ -121,7 +124,9 @@ def code_1014(case):
         if found.frame and found.frame.opcode == CLOSE and found.frame.payload[:2] == (1014).to_bytes(2, "big"):
             raw = dataclasses.replace(found.frame, payload=(1015).to_bytes(2, "big") + found.frame.payload[2:]).encode()
         data += raw
-    return data != case.stream.data and case.codes()[1] == 1002 and (case.stream.but(data=data), case.ask("dari", data=data), case.other)
+    if data == case.stream.data or case.codes()[1] != 1002:
+        return False
+    return case.stream.but(data=data), case.ask("dari", data=data), case.other
 
 
 @rule("front of a surrogate", "wsproto")
@@ -129,7 +134,9 @@ def surrogate(case):
     """What there is of the text ends with two bytes that begin no character; the third one has not come."""
     events = len(case.dari["events"])
     more = case.other["events"][events:]
-    if case.dari["why"] != "Text" or case.other["events"][:events] != case.dari["events"] or any(kind in ("text", "binary") for kind, _ in more):
+    if case.dari["why"] != "Text" or case.other["events"][:events] != case.dari["events"]:
+        return False
+    if any(kind in MESSAGES for kind, _ in more):
         return False
     text = text_so_far(case)
     return text[-2:-1] == b"\xed" and text[-1:] >= b"\xa0"
@@ -143,7 +150,7 @@ def text_so_far(case):
         if message.is_compressed and (case.stream.deflate == "fresh" or inflater.eof):
             inflater = zlib.decompressobj(-15)
         if message.start <= found.start < message.end:
-            return inflater.decompress(message.content) if message.is_compressed else message.content
+            return (inflate(inflater, message.content, b"") or b"") if message.is_compressed else message.content
         if message.is_compressed and inflate(inflater, message.content) is None:
             break
     return b""
@@ -173,7 +180,9 @@ def limit_first(case):
 @rule("close frame with two faults", "tungstenite")
 def two_faults(case):
     found = case.is_refused(1002, 1007) and case.offence()
-    return bool(found) and found.frame.opcode == CLOSE and case.dari["why"].startswith("CloseCode") and not is_text(found.frame.payload[2:])
+    if not found or found.frame.opcode != CLOSE or not case.dari["why"].startswith("CloseCode"):
+        return False
+    return not is_text(found.frame.payload[2:])
 
 
 @rule("no limit", "wsproto")
@@ -182,7 +191,7 @@ def no_limit(case):
     if case.dari["sent"] != 1009 or not case.dari["why"].startswith("MessageTooBig"):
         return False
     dari, events = case.ask("dari", limit=None), len(case.dari["events"])
-    met = next((data for kind, data in dari["events"][events:] if kind in ("text", "binary")), None)
+    met = next((data for kind, data in dari["events"][events:] if kind in MESSAGES), None)
     if dari["events"][:events] != case.dari["events"] or met is not None and len(met) // 2 <= case.stream.limit:
         return False
     return case.stream.but(limit=None), dari, case.other
@@ -216,8 +225,9 @@ def control_inside(case):
 
 def sorted_out(verdict):
     """What is compared, with messages and control frames apart."""
-    events = [[event for event in verdict["events"] if (event[0] in ("text", "binary")) == is_message] for is_message in (True, False)]
-    return [events, *(verdict[key] for key in engines.COMPARED[1:])]
+    events = verdict["events"]
+    apart = [[event for event in events if (event[0] in MESSAGES) == is_message] for is_message in (True, False)]
+    return [apart, *(verdict[key] for key in engines.COMPARED[1:])]
 
 
 @rule("behind a final block", "wsproto")
@@ -233,8 +243,10 @@ def final_block(case):
         if inflater.eof:
             lost = message.place if lost is None else lost
             inflater = zlib.decompressobj(-15)
+        if not message.is_whole or message.place >= len(case.dari["events"]):
+            break
         content = inflate(inflater, message.content)
-        if content is None or message.is_whole and case.dari["events"][message.place][1:] != [content.hex()]:
+        if content is None or case.dari["events"][message.place][1] != content.hex():
             return False
     return lost == len(case.other["events"]) and case.other["events"] == case.dari["events"][:lost]
 
@@ -253,21 +265,19 @@ def cut_short(case):
         if case.stream.deflate == "fresh" or inflater.eof:
             inflater = zlib.decompressobj(-15)
         if message.start <= case.dari["offset"] < message.end:
-            inflater.decompress(message.content)
-            try:
-                more = inflater.decompress(b"\0\0\xff\xff\x01\0\0\xff\xff")
-            except zlib.error:
-                return True
+            if inflate(inflater, message.content, b"") is None:
+                return False
+            more = inflate(inflater, b"", TAIL + b"\x01\0\0\xff\xff")
             return more != b"" or not inflater.eof or inflater.unused_data != b""
         if inflate(inflater, message.content) is None:
             return False
     return False
 
 
-def inflate(inflater, content):
+def inflate(inflater, content, tail=TAIL):
     """What a compressed message holds; None if it can not be inflated."""
     try:
-        return inflater.decompress(content + b"\0\0\xff\xff")
+        return inflater.decompress(content + tail)
     except zlib.error:
         return None
 
@@ -309,15 +319,15 @@ def messages(stream):
 @rule("a compressed message of no bytes", "wsproto")
 def no_bytes(case):
     """With the byte that an empty message has, both agree."""
-    data, changed = b"", False
+    compressed = [message for message in messages(case.stream.data) if message.is_compressed and message.is_whole]
+    empty = {message.start for message in compressed if not message.content}
+    data = b""
     for found in case.frames():
-        raw = case.stream.data[found.start:found.end or None]
-        frame = found.frame
-        if frame and frame.opcode in (TEXT, BINARY) and frame.rsv == RSV1 and frame.fin and found.length == 0:
-            raw = dataclasses.replace(frame, payload=b"\0").encode()
-            changed = True
-        data += raw
-    if case.stream.deflate == "none" or not changed:
+        if found.start in empty:
+            data += dataclasses.replace(found.frame, payload=b"\0").encode()
+        else:
+            data += case.stream.data[found.start:found.end or None]
+    if case.stream.deflate == "none" or not empty:
         return False
     dari = case.ask("dari", data=data)
     return engines.agree(dari, case.dari) and (case.stream.but(data=data), dari, case.ask("wsproto", data=data))
@@ -327,7 +337,9 @@ def no_bytes(case):
 def content_first(case):
     """A message within a compressed one is wrong whatever it holds; wsproto inflates it first."""
     found = case.is_refused(1002, 1007) and case.offence()
-    return bool(found) and case.stream.deflate != "none" and case.dari["why"] == "MessageInMessage" and found.frame.opcode in (TEXT, BINARY)
+    if not found or case.stream.deflate == "none":
+        return False
+    return case.dari["why"] == "MessageInMessage" and found.frame.opcode in (TEXT, BINARY)
 
 
 def is_text(payload):

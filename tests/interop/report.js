@@ -3,8 +3,33 @@
 'use strict';
 const { once } = require('node:events');
 
-const DEADLINE = 10_000;
+const DEADLINE = 20_000;
 const SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20, 16 << 20];
+
+// Bytes that compress to less than half in any window: a MiB, of which the rest is repetitions.
+const MANY = { text: undefined, binary: undefined };
+function many(kind) {
+  let seed = 7;
+  const chance = (below) => (seed = (seed * 48271) % 0x7fffffff) % below; // Park and Miller's
+  const parts = [];
+  const words = '다리 메시지 연결 서버 압축 바이트 웹소켓 안녕하세요 bridge 2026'.split(' ');
+  const noise = Array.from({ length: 40 }, () => Buffer.from(Array.from({ length: 1024 }, () => chance(256))));
+  const order = Buffer.from(Array.from({ length: 1024 }, (_, at) => at & 127));
+  for (let length = 0; length < 1 << 20; length += parts.at(-1).length)
+    parts.push(kind === 'text' ? Buffer.from(`${words[chance(words.length)]} `) : Buffer.concat([noise[chance(40)], order]));
+  return Buffer.concat(Array(SIZES.at(-1) >> 20).fill(Buffer.concat(parts)));
+}
+
+// `size` bytes: noise that comes again, near and far, and bytes in order between.
+const binary = (size) => (MANY.binary ??= many('binary')).subarray(0, size);
+
+// `size` bytes of text, most of it Korean.
+function text(size) {
+  let end = size;
+  const words = (MANY.text ??= many('text'));
+  while (end > 0 && end < words.length && words[end] >> 6 === 2) end--; // in the middle of a character
+  return words.toString('utf8', 0, end) + 'x'.repeat(size - end);
+}
 
 // Runs `[name, async function]` pairs. The exit status is 1 if one of them failed.
 async function report(checks) {
@@ -46,4 +71,4 @@ async function closing(socket) {
   return { code, reason: reason.toString() };
 }
 
-module.exports = { DEADLINE, SIZES, report, inbox, closing };
+module.exports = { DEADLINE, SIZES, text, binary, report, inbox, closing };

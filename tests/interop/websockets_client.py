@@ -6,7 +6,7 @@ from urllib.parse import quote
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from report import KOREAN, SIZES, binary, expect, report, text
+from report import KOREAN, expect, report
 
 ECHO, LIMITED, CHAT = (f"ws://127.0.0.1:{port}/" for port in sys.argv[1:])
 
@@ -95,8 +95,6 @@ def foreign_page():
 
 
 report([
-    *((f"echo of {size} bytes of text", lambda s=size: echoes(text(s))) for size in SIZES),
-    *((f"echo of {size} bytes of binary", lambda s=size: echoes(binary(s))) for size in SIZES),
     ("echo of Korean text", lambda: echoes(KOREAN)),
     ("echo when permessage-deflate is offered", lambda: echoes(KOREAN, compression="deflate")),
     ("fragments become one message", fragments),

@@ -4,7 +4,7 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const WebSocket = require('ws');
-const { SIZES, report, inbox, closing } = require('./report.js');
+const { report, inbox, closing } = require('./report.js');
 
 const [echo, limited, chat] = process.argv.slice(2).map((port) => `ws://127.0.0.1:${port}/`);
 const PLAIN = { perMessageDeflate: false };
@@ -114,10 +114,7 @@ async function keepsPagesOut() {
   socket.terminate();
 }
 
-const text = (size) => '가'.repeat(Math.floor(size / 3)) + 'x'.repeat(size % 3);
 report([
-  ...SIZES.map((size) => [`echo of ${size} bytes of text`, () => echoes(text(size))]),
-  ...SIZES.map((size) => [`echo of ${size} bytes of binary`, () => echoes(Buffer.alloc(size, 'da\xff\x00ri', 'latin1'))]),
   ['echo of Korean text', () => echoes(KOREAN)],
   ['echo when permessage-deflate is offered', () => echoes(KOREAN, {})],
   ['fragments become one message', fragments],

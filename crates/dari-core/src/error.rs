@@ -190,7 +190,7 @@ pub enum Misuse {
     ReasonAlone,
     /// A reason, a control payload or a body is longer than it may be: length and limit in bytes.
     TooLong(usize, usize),
-    /// A header name or value that would break the head.
+    /// A header name or value that would break the head, or a name that is dari's to write.
     Header(String),
     /// A request target that is no path.
     Target(String),
@@ -216,7 +216,9 @@ impl fmt::Display for Misuse {
             }
             Self::ReasonAlone => f.write_str("a reason goes with a code only (RFC 6455 5.5.1)"),
             Self::TooLong(len, limit) => write!(f, "{len} bytes are too many, there is room for {limit} here"),
-            Self::Header(name) => write!(f, "header {name:?} holds a character that a header may not hold"),
+            Self::Header(name) => {
+                write!(f, "header {name:?} is one that dari writes, or holds a character that no header may hold")
+            }
             Self::Target(target) => write!(f, "{target:?} is not a path that a request can name"),
             Self::Protocol(name) => write!(f, "subprotocol {name:?} is no token, stands twice or was not offered"),
             Self::Status(status) => write!(f, "{status} is not a status that can be answered here"),

@@ -10,11 +10,8 @@ const STEP: usize = 64;
 pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
     let mut key = key;
     key.rotate_left((offset % 4) as usize);
-    let wide: [u8; STEP] = {
-        let mut wide = [0; STEP];
-        wide.iter_mut().zip(key.iter().cycle()).for_each(|(to, from)| *to = *from);
-        wide
-    };
+    let wide = [key; STEP / 4];
+    let Some(wide) = wide.as_flattened().first_chunk::<STEP>() else { return };
     let (steps, rest) = bytes.as_chunks_mut::<STEP>();
     for step in steps {
         for (byte, key) in step.iter_mut().zip(wide) {

@@ -2,14 +2,12 @@
 
 mod common;
 
+use common::deflate::{self, BOMB, RSV1, TAKEOVER, open_with, squeezed};
 use common::pair::text;
-use common::{BINARY, CONTINUATION, FIN, KEY, Noise, PING, PONG, Peer, Seen, TEXT, frame, header, plain, whole};
-use dari_core::{Deflate, Kind, Limits, Message, Misuse, Prepared, Squeeze, State};
+use common::{BINARY, CONTINUATION, FIN, KEY, PING, PONG, Peer, Seen, TEXT, frame, header, plain, whole};
+use dari_core::{Kind, Limits, Message, Misuse, Prepared, Squeeze, State};
 
 const ROLES: [bool; 2] = [false, true];
-const RSV1: u8 = 0x40;
-/// The front of a bomb: behind it, each byte of zero inflates to 1,032 bytes of zero.
-const BOMB: [u8; 15] = [0xec, 0xc1, 0x31, 0x01, 0, 0, 0, 0xc2, 0xa0, 0xf5, 0x4f, 0x6d, 0x0d, 0x0f, 0xa0];
 
 fn limits() -> Limits {
     Limits { parts: true, ..Limits::default() }
@@ -21,8 +19,7 @@ fn open(is_client: bool) -> Peer {
 
 /// With permessage-deflate, contexts kept.
 fn open_deflate(is_client: bool, max_message: usize) -> Peer {
-    let deflate = Some(Deflate { takeover: true, level: 6, min: 0 });
-    Peer::open_extended(is_client, Limits { max_message, deflate, ..limits() }, Noise::Zeros, "permessage-deflate")
+    open_with(is_client, Limits { max_message, parts: true, ..deflate::limits(TAKEOVER) }, "")
 }
 
 fn part(kind: Kind, payload: &[u8], is_last: bool) -> Seen {
@@ -32,12 +29,6 @@ fn part(kind: Kind, payload: &[u8], is_last: bool) -> Seen {
 fn masked(is_client: bool, bytes: &[u8]) -> Vec<u8> {
     let key = if is_client { [0; 4] } else { KEY };
     bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
-}
-
-fn squeezed(is_client: bool, message: Message<'_>) -> Vec<u8> {
-    let mut peer = open_deflate(!is_client, usize::MAX);
-    peer.act(|connection, io| connection.send_with(message, Squeeze::Yes, io)).unwrap();
-    common::frames(&peer.sent()).remove(0).payload
 }
 
 // --- received -----------------------------------------------------------------------------------------------------
@@ -143,7 +134,7 @@ fn the_limit_holds_for_the_sum_of_all_parts() {
 fn a_compressed_message_in_parts_is_the_same_message() {
     for is_client in ROLES {
         let message = text(20_000, 5) + &String::from_utf8_lossy(&vec![b'x'; 5_000]);
-        let payload = squeezed(is_client, Message::text(&message));
+        let payload = squeezed(is_client, message.as_bytes());
         for size in [1, 7, 100, payload.len()] {
             let mut peer = open_deflate(is_client, usize::MAX);
             peer.feed(&header(is_client, FIN | RSV1 | TEXT, payload.len() as u64));

@@ -28,11 +28,12 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
         Event::Pong(payload) => hook(net, slot, |handler, net, id| handler.pong(net, id, &payload)),
         Event::Upgrade => asked_upgrade(net, slot),
         Event::Http => {
-            if let Some(conn) = net.conns.get_mut(slot) {
-                conn.seen = true;
-            }
             let id = ConnId(net.conns.id(slot));
+            // Who only fetches files is known to nobody.
             if !net.serve_file(id, slot) {
+                if let Some(conn) = net.conns.get_mut(slot) {
+                    conn.seen = true;
+                }
                 hook(net, slot, |handler, net, id| handler.http(net, id));
             }
         }

@@ -185,6 +185,7 @@ impl Net {
                     let both = Interest::READABLE | Interest::WRITABLE;
                     conn.socket = socket;
                     conn.peer = Peer::new(&address);
+                    conn.hung_up = false;
                     match self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Conn, id), both) {
                         Ok(()) => return,
                         Err(error) => errno = error.raw_os_error().unwrap_or(errno),

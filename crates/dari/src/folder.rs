@@ -45,7 +45,11 @@ impl Net {
     /// Reads on in the file that is being served, as far as the peer's queue has room.
     pub(crate) fn pump_file(&mut self, slot: u32) {
         let id = ConnId(self.conns.id(slot));
-        while let Some(mut body) = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.file.take()) {
+        let most = self.endpoint_of(slot).map_or(0, |at| at.limits.max_backlog);
+        // With less room than that a piece would be refused, and lost.
+        while self.queued(slot) < most
+            && let Some(mut body) = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.file.take())
+        {
             let mut piece = vec![0; PIECE.min(usize::try_from(body.left).unwrap_or(PIECE))];
             let got = body.file.read(&mut piece).unwrap_or(0);
             if got == 0 {
@@ -55,7 +59,6 @@ impl Net {
             }
             body.left -= got as u64;
             let sent = self.respond_piece(id, piece.get(..got).unwrap_or_default());
-            let most = self.endpoint_of(slot).map_or(0, |at| at.limits.max_backlog);
             let Some(conn) = self.conns.get_mut(slot) else { return };
             // The host has sent nothing, and is owed no `drain`.
             conn.owes_drain = false;
@@ -65,9 +68,9 @@ impl Net {
             }
             conn.rare().file = Some(body);
             match sent {
-                Ok(Sent::Done) if self.queued(slot) < most => {}
+                Ok(Sent::Done) => {}
                 // `settle` comes back when the queue has gone down.
-                _ => return,
+                Ok(Sent::Buffered) | Err(_) => return,
             }
         }
     }

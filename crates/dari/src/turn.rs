@@ -184,8 +184,9 @@ impl Loop {
             self.net.flush(slot, &[]);
             self.net.touch(slot);
         }
-        let still = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling);
-        if readable && still {
+        // One that was cut short in the last turn is read further below: once a turn is its share.
+        let is_next = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling && !conn.ready);
+        if readable && is_next {
             self.read(slot);
         }
         self.settle(slot);

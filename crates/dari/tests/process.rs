@@ -249,13 +249,12 @@ fn signals_interrupt_calls_and_lose_nothing() {
                 raw.got.len() >= wanted.len()
             });
             assert!(raw.got == wanted && raw.ended.is_none());
-            let mut turns = 0;
+            // Waiting is interrupted, too, and that is no error.
             let start = Instant::now();
-            while start.elapsed() < Duration::from_millis(50) {
-                bench.event_loop.turn(Some(50)).unwrap();
-                turns += 1;
+            for _ in 0..20 {
+                bench.event_loop.turn(Some(5_000)).unwrap();
             }
-            assert!(turns > 10, "nothing was interrupted");
+            assert!(start.elapsed() < Duration::from_secs(5), "nothing was interrupted");
         });
     });
 }

@@ -4,6 +4,7 @@
 //! they are taken, an event takes at least one or is the last, and input is left over only while an answer is due.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod deflate;
 pub(crate) mod pair;
 pub(crate) mod splits;
 pub(crate) mod vector;

@@ -67,6 +67,11 @@ impl What {
     }
 }
 
+/// Bytes that do not compress.
+pub(crate) fn noise(size: usize, seed: usize) -> Vec<u8> {
+    What { is_text: false, noisy: true, size }.bytes(seed)
+}
+
 /// Text of `size` bytes, with characters of every length.
 pub(crate) fn text(size: usize, seed: usize) -> String {
     let mut text = String::with_capacity(size);
