@@ -13,23 +13,10 @@ use crate::io::Io;
 use crate::message::{self, Kind, Message, Payload, Prepared, Squeeze};
 use crate::receive::Unfinished;
 use crate::server::{After, Asked, Server};
+use crate::state::State;
 use crate::{Limits, Misuse, Request};
 use std::mem::take;
 use std::sync::Arc;
-
-/// The browser's readyState, with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// The opening handshake goes on, or plain HTTP does.
-    Connecting = 0,
-    /// Messages may flow.
-    Open = 1,
-    /// A Close frame is sent, the peer's is awaited.
-    Closing = 2,
-    /// Nothing more goes either way.
-    Closed = 3,
-}
 
 /// What the peer's bytes have brought.
 #[derive(Debug)]

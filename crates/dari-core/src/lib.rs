@@ -57,19 +57,21 @@ mod mask;
 mod message;
 mod receive;
 mod server;
+mod state;
 mod url;
 mod utf8;
 
 pub use buffers::{Buffers, OutOfMemory};
 pub use client::Opening;
 pub use close::{By, Closing, Failure, Received, check as check_close, may_be_sent};
-pub use connection::{Connection, Event, State};
+pub use connection::{Connection, Event};
 pub use error::{Misuse, Violation};
 pub use handshake::{is_same_origin, offered};
 pub use http::{Request, status_reason};
 pub use io::{Entropy, Io, NoEntropy, Output};
 pub use limits::{Deflate, Limits};
 pub use message::{Kind, Message, Payload, Prepared, Squeeze};
+pub use state::State;
 pub use url::{BadUrl, Host, Url};
 
 #[doc(hidden)]

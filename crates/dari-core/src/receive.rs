@@ -5,11 +5,12 @@
 
 use crate::Violation;
 use crate::close::{self, By, Failure, Received};
-use crate::connection::{Connection, Event, State};
+use crate::connection::{Connection, Event};
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::io::Io;
 use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Payload};
+use crate::state::State;
 use std::sync::Arc;
 
 /// Compressed bytes that are taken at a time when messages are handed on in parts. They inflate to 1,032 times as many
