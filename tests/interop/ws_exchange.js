@@ -48,8 +48,14 @@ function answer({ plain, dari, peer }) {
   ].join('; ');
 }
 
+// What `ws` finds wrong with dari ends the check at once.
+function exchange(socket, agreement) {
+  const broken = new Promise((_, reject) => socket.on('error', reject));
+  return Promise.race([talk(socket, agreement), broken]);
+}
+
 // Sends messages of every size, has them back, and holds the bytes on the wire to the agreement.
-async function exchange(socket, agreement) {
+async function talk(socket, agreement) {
   const { dari, peer } = agreement;
   const wire = () => ({ sent: socket._socket.bytesWritten, received: socket._socket.bytesRead });
   const echoed = async (message) => {
