@@ -87,7 +87,7 @@ clean:
 # ------------------------------------------------------------------- Testing
 
 .PHONY: test rust-test header check-header c-test examples-test docs-test
-.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential microbench sanitize valgrind
+.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential format microbench sanitize valgrind
 test: need
 	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test docs-test
 
@@ -114,6 +114,11 @@ interop http browser: $(PROGRAMS)
 
 differential:
 	tests/$@/run
+
+format:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/differential/Cargo.toml
 
 microbench:
 	$(CARGO) bench -p dari-bench --locked
