@@ -11,7 +11,6 @@ use crate::io::Io;
 use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Payload};
 use crate::state::State;
-use std::sync::Arc;
 
 /// Compressed bytes that are taken at a time when messages are handed on in parts. They inflate to 1,032 times as many
 /// at the most: to less than 1 MiB, so that the buffer for them does not grow beyond that.
@@ -136,19 +135,19 @@ impl Connection {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let limits = Arc::clone(&self.limits);
+        let limits = &self.limits;
         let assembly = self.unfinished.as_mut().and_then(|unfinished| unfinished.assembly.as_mut());
         match (assembly, header.opcode) {
             // RFC 6455 5.4: fragments of one message come without another between them.
-            (Some(assembly), Opcode::Continuation) => assembly.expect(header.len, header.fin, &limits),
+            (Some(assembly), Opcode::Continuation) => assembly.expect(header.len, header.fin, limits),
             (Some(_), _) => Err(Violation::MessageInMessage),
             (None, Opcode::Continuation) => Err(Violation::NothingToContinue),
             (None, _) if header.fin && !header.is_compressed() && !limits.parts => {
-                message::check_length(0, header.len, &limits)
+                message::check_length(0, header.len, limits)
             }
             (None, opcode) => {
                 let mut assembly = Assembly::new(kind_of(opcode), header.is_compressed());
-                assembly.expect(header.len, header.fin, &limits)?;
+                assembly.expect(header.len, header.fin, limits)?;
                 self.unfinished.get_or_insert_default().assembly = Some(assembly);
                 Ok(())
             }

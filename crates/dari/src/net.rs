@@ -387,9 +387,9 @@ impl Net {
 
     /// Makes sure that the timer of a connection goes off in time. It may go off too early: then it is set anew.
     pub(crate) fn arm(&mut self, slot: u32) {
-        let Some(limits) = self.endpoint_of(slot).map(|endpoint| Arc::clone(&endpoint.limits)) else { return };
         let Some(conn) = self.conns.get_mut(slot) else { return };
-        let (at, _) = conn.due(&limits);
+        let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
+        let (at, _) = conn.due(&endpoint.limits);
         if at < conn.deadline {
             self.timers.cancel(conn.deadline, Due::Conn(slot));
             self.timers.set(at, Due::Conn(slot));
