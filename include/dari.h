@@ -354,6 +354,11 @@ typedef struct {
     uint32_t deflate;
     // From 1, fast, to 9, small. Default 3.
     uint32_t deflate_level;
+    // Pings and pongs that a peer may send in a second. Default 250,000.
+    // UINT32_MAX lifts it.
+    uint32_t max_controls;
+    // 0.
+    uint32_t reserved;
 } dari_limits_t;
 
 // How to listen. A field that is 0 or NULL has its default.

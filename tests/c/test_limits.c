@@ -108,6 +108,23 @@ static void a_peer_that_takes_nothing_is_too_slow(void) {
     pair_free(&pair);
 }
 
+static void pings_come_at_a_limited_rate(void) {
+    static const char pings[] = "\x89\x80kkkk\x89\x80kkkk\x89\x80kkkk\x89\x80kkkk";
+    struct pair pair;
+    dari_limits_t limits = {.struct_size = sizeof limits, .max_controls = 3};
+    char answer[1024];
+    int fd = limited(&pair, &limits, answer, sizeof answer);
+    raw_send(fd, pings);
+    TURN_UNTIL(pair.loop, dari_conn_state(pair.loop, pair.server.conn) != DARI_STATE_OPEN);
+    shutdown(fd, SHUT_WR);
+    TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
+    CHECK(strcmp(pair.server.heard, "oec") == 0);
+    CHECK(pair.server.close.cause == DARI_CAUSE_LIMIT && pair.server.close.sent_code == 1008);
+    CHECK(pair.server.close.limit == 3 && pair.server.close.met == 4);
+    close(fd);
+    pair_free(&pair);
+}
+
 static void heads_and_bodies_have_limits(void) {
     struct pair pair;
     dari_limits_t limits = {.struct_size = sizeof limits, .max_head = 100, .max_body = 10};
@@ -210,6 +227,7 @@ int main(int argc, char **argv) {
         TEST(a_peer_that_answers_pings_may_be_silent),
         TEST(a_close_that_is_not_answered_ends_in_time),
         TEST(a_peer_that_takes_nothing_is_too_slow),
+        TEST(pings_come_at_a_limited_rate),
         TEST(heads_and_bodies_have_limits),
         TEST(marks_and_the_backlog_can_be_set),
         TEST(limits_can_be_lifted),

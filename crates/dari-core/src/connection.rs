@@ -65,6 +65,8 @@ pub struct Connection {
     pub(crate) agreed: Option<Box<Agreed>>,
     /// Bytes of the peer that were taken.
     pub(crate) received: u64,
+    /// Pings and pongs since the last [`renew`](Self::renew).
+    pub(crate) controls: u32,
     pub(crate) is_client: bool,
     pub(crate) state: State,
     /// The message that is being sent in parts.
@@ -112,6 +114,7 @@ impl Connection {
             closing: None,
             agreed: None,
             received: 0,
+            controls: 0,
             is_client,
             state: State::Connecting,
             sending: None,
@@ -304,6 +307,12 @@ impl Connection {
         self.begin_closing(By::Us, None);
         self.abandon_message(io);
         Ok(())
+    }
+
+    /// Begins another period, in which the peer may send as many pings and pongs again. Time is the caller's: once
+    /// a second, say.
+    pub fn renew(&mut self) {
+        self.controls = 0;
     }
 
     /// Says that the peer takes bytes again: a pong that waited goes out.

@@ -64,6 +64,7 @@ pub enum Violation {
     Deflate,
     MessageTooBig { limit: usize, met: u64 },
     TooManyEmptyFragments { limit: u32 },
+    TooManyControls { limit: u32 },
     OutOfMemory { limit: usize, met: usize },
 }
 
@@ -138,6 +139,9 @@ impl Violation {
             Self::Text => (1007, "RFC 6455 8.1: a text message is not UTF-8"),
             Self::Deflate => (1007, "RFC 7692 7.2.2: a compressed message can not be inflated"),
             Self::MessageTooBig { .. } => (1009, "RFC 6455 10.4: a message is longer than the limit"),
+            Self::TooManyControls { .. } => {
+                (1008, "RFC 6455 10.4: more pings and pongs came at a time than the limit")
+            }
             Self::TooManyEmptyFragments { .. } => {
                 (1008, "RFC 6455 10.4: a message has more empty fragments than the limit")
             }
@@ -153,7 +157,9 @@ impl Violation {
             | Self::TargetTooLong { limit }
             | Self::BodyTooLong { limit } => Some((limit as u64, limit as u64 + 1)),
             Self::MessageTooBig { limit, met } => Some((limit as u64, met)),
-            Self::TooManyEmptyFragments { limit } => Some((limit.into(), u64::from(limit) + 1)),
+            Self::TooManyEmptyFragments { limit } | Self::TooManyControls { limit } => {
+                Some((limit.into(), u64::from(limit) + 1))
+            }
             Self::OutOfMemory { limit, met } => Some((limit as u64, met as u64)),
             _ => None,
         }

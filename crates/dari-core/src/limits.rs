@@ -7,6 +7,9 @@ pub struct Limits {
     pub max_message: usize,
     /// Empty frames that one message may hold before its last. Default 1,000.
     pub max_empty_fragments: u32,
+    /// Pings and pongs that the peer may send between two calls of [`Connection::renew`](crate::Connection::renew),
+    /// which makes a rate of it. Default 250,000.
+    pub max_controls: u32,
     /// Longest request or response head in bytes. Default 16 KiB.
     pub max_head: usize,
     /// Header lines in a head. Default 100; more than 100 has no effect.
@@ -43,6 +46,7 @@ impl Default for Limits {
         Self {
             max_message: 16 << 20,
             max_empty_fragments: 1_000,
+            max_controls: 250_000,
             max_head: 16 << 10,
             max_headers: 100,
             max_target: 8 << 10,

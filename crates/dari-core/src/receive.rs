@@ -290,6 +290,13 @@ impl Connection {
         offset: u64,
         io: &mut Io<'_>,
     ) -> Option<Event<'b>> {
+        let limit = self.limits.max_controls;
+        if opcode != Opcode::Close {
+            self.controls = self.controls.saturating_add(1);
+            if self.controls > limit && limit != u32::MAX {
+                return self.fail(Violation::TooManyControls { limit }, offset, None, io);
+            }
+        }
         match opcode {
             Opcode::Ping => {
                 self.pong(payload, io);

@@ -109,6 +109,25 @@ fn pings_are_answered_in_order() {
 }
 
 #[test]
+fn pings_and_pongs_have_a_limit_in_each_period() {
+    for is_client in ROLES {
+        let mut peer = Peer::open_with(is_client, Limits { max_controls: 2, ..Limits::default() });
+        let (ping, pong) = (frame(is_client, FIN | PING, b""), frame(is_client, FIN | PONG, b""));
+        for _ in 0..3 {
+            assert_eq!(peer.feed(&ping), []);
+            assert_eq!(peer.feed(&pong), [Seen::Pong(Vec::new())]);
+            peer.connection.renew();
+        }
+        assert_eq!(peer.feed(&[&ping[..], &ping].concat()), []);
+        let seen = peer.feed(&ping);
+        assert!(
+            matches!(&seen[..], [Seen::Failed { rule, code: 1008, .. }] if rule == "TooManyControls"),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
 fn while_output_is_blocked_only_the_latest_ping_is_answered() {
     for is_client in ROLES {
         let mut peer = Peer::open(is_client);

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fs, path};
 
 /// Every rule, by its variant, with the code or status that says it.
-const RULES: [(Violation, u16); 54] = [
+const RULES: [(Violation, u16); 55] = [
     (Violation::BareLineFeed, 400),
     (Violation::BareCarriageReturn, 400),
     (Violation::BadByteInHead, 400),
@@ -64,6 +64,7 @@ const RULES: [(Violation, u16); 54] = [
     (Violation::Deflate, 1007),
     (Violation::MessageTooBig { limit: 1, met: 2 }, 1009),
     (Violation::TooManyEmptyFragments { limit: 1 }, 1008),
+    (Violation::TooManyControls { limit: 1 }, 1008),
     (Violation::OutOfMemory { limit: 1, met: 2 }, 1013),
 ];
 

@@ -113,6 +113,7 @@ fn limits(of: *const dari_limits_t) -> Result<Limits, Refusal> {
         idle_ms: time(of.idle_ms, default.idle_ms),
         close_ms: time(of.close_ms, default.close_ms),
         stall_ms: time(of.stall_ms, default.stall_ms),
+        max_controls: time(of.max_controls, default.max_controls),
         deflate: deflate(&of)?,
         ..default
     })

@@ -349,6 +349,11 @@ pub struct dari_limits_t {
     pub deflate: u32,
     /// From 1, fast, to 9, small. Default 3.
     pub deflate_level: u32,
+    /// Pings and pongs that a peer may send in a second. Default 250,000.
+    /// UINT32_MAX lifts it.
+    pub max_controls: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// How to listen. A field that is 0 or NULL has its default.
@@ -409,7 +414,7 @@ const _: () = {
     assert!(size_of::<dari_message_t>() == 8 + 2 * WORD);
     assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 8);
     assert!(size_of::<dari_handler_t>() == 11 * WORD);
-    assert!(size_of::<dari_limits_t>() == 8 * WORD + 6 * 4);
+    assert!(size_of::<dari_limits_t>() == 8 * WORD + 8 * 4);
     assert!(size_of::<dari_listen_t>() == 5 * WORD);
     assert!(size_of::<dari_connect_t>() == 6 * WORD);
     assert!(size_of::<dari_loop_config_t>() == 2 * WORD);

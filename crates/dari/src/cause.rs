@@ -286,6 +286,7 @@ fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Caus
             Violation::Text | Violation::CloseReason => Cause::Utf8,
             Violation::MessageTooBig { .. } => Cause::TooBig,
             Violation::TooManyEmptyFragments { .. }
+            | Violation::TooManyControls { .. }
             | Violation::HeadTooLong { .. }
             | Violation::TooManyHeaders { .. }
             | Violation::TargetTooLong { .. }

@@ -32,6 +32,8 @@ pub struct Limits {
     pub low_water: usize,
     /// Queued bytes at which a send is refused. Default 4 MiB.
     pub max_backlog: usize,
+    /// Pings and pongs that a peer may send in a second. Default 250,000; `u32::MAX` lifts it.
+    pub max_controls: u32,
     /// Longest head of a request or answer, in bytes. Default 16 KiB.
     pub max_head: usize,
     /// Longest body of a plain request, in bytes. Default 1 MiB.
@@ -58,6 +60,7 @@ impl Default for Limits {
             high_water: 256 << 10,
             low_water: 64 << 10,
             max_backlog: 4 << 20,
+            max_controls: core.max_controls,
             max_head: core.max_head,
             max_body: core.max_body,
             handshake_ms: 10_000,
@@ -80,6 +83,7 @@ impl Limits {
     pub(crate) fn core(&self) -> dari_core::Limits {
         dari_core::Limits {
             max_message: self.max_message,
+            max_controls: self.max_controls,
             max_head: self.max_head,
             max_body: self.max_body,
             parts: self.parts,

@@ -9,6 +9,9 @@ use std::io::{self, Read};
 /// Bytes that one read has room for at least.
 const LEAST: usize = 4 << 10;
 
+/// The period of the limit on control frames, in milliseconds.
+const SECOND: u64 = 1_000;
+
 impl Loop {
     /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
     pub(crate) fn read(&mut self, slot: u32) {
@@ -93,6 +96,9 @@ impl Loop {
                     return self.net.end(slot, end);
                 }
             } else if conn.core.state() == State::Open {
+                if now / SECOND != conn.mark / SECOND {
+                    conn.core.renew();
+                }
                 (conn.mark, conn.pinged) = (now, false);
             } else if conn.served && conn.core.is_between_requests() {
                 conn.mark = now;

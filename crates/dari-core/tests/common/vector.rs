@@ -174,6 +174,7 @@ impl Vector {
         let value: usize = value.parse().ok()?;
         match name {
             "max_message" => self.limits.max_message = value,
+            "max_controls" => self.limits.max_controls = value.try_into().ok()?,
             "max_empty_fragments" => self.limits.max_empty_fragments = value.try_into().ok()?,
             "max_head" => self.limits.max_head = value,
             "max_headers" => self.limits.max_headers = value,
