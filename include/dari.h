@@ -319,11 +319,11 @@ typedef struct {
     // Longest message that is received, in bytes. Default 16 MiB. A longer
     // one ends the connection with 1009.
     size_t max_message;
-    // Bytes queued on a connection from which sends return DARI_BUFFERED and
+    // Bytes queued on a connection above which sends return DARI_BUFFERED and
     // the peer is not read from. Default 256 KiB.
     size_t high_water;
     // Bytes queued at which `drain` is called and reading goes on. Default
-    // 64 KiB.
+    // 64 KiB. One that is not below high_water is a quarter of that.
     size_t low_water;
     // Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
     size_t max_backlog;
@@ -398,7 +398,8 @@ typedef struct {
 typedef struct {
     // sizeof(dari_loop_config_t).
     size_t struct_size;
-    // Bytes that all its connections may allocate together. Default 1 GiB.
+    // Bytes that all its connections may allocate together for what they are
+    // receiving, and to compress. Default 1 GiB.
     size_t max_memory;
 } dari_loop_config_t;
 

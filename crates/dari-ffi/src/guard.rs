@@ -237,6 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn what_other_threads_asked_of_a_spoilt_loop_is_dropped_with_it() {
+        struct Asked(std::sync::mpsc::Sender<&'static str>);
+        impl dari::RemoteCall for Asked {
+            fn call(self: Box<Self>, _: &mut Net) {
+                let _ = self.0.send("called");
+            }
+            fn dropped(self: Box<Self>) {
+                let _ = self.0.send("dropped");
+            }
+        }
+        let owner = new_loop();
+        let (sender, heard) = std::sync::mpsc::channel();
+        let asked = verb("ask", owner, |net| {
+            net.remote().call(Box::new(Asked(sender)))?;
+            Ok(DARI_OK)
+        });
+        assert_eq!(asked, DARI_OK);
+        assert_eq!(verb("verb", owner, |_| panic!("on purpose")), DARI_ERR_PANIC);
+        assert_eq!(disown("free", owner), DARI_OK);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["dropped"]);
+    }
+
+    #[test]
     fn a_panic_in_a_getter_gives_the_neutral_value_and_poisons() {
         let owner = new_loop();
         assert_eq!(getter(owner, 7, |_| panic!("on purpose")), 7);

@@ -314,11 +314,11 @@ pub struct dari_limits_t {
     /// Longest message that is received, in bytes. Default 16 MiB. A longer
     /// one ends the connection with 1009.
     pub max_message: usize,
-    /// Bytes queued on a connection from which sends return DARI_BUFFERED and
+    /// Bytes queued on a connection above which sends return DARI_BUFFERED and
     /// the peer is not read from. Default 256 KiB.
     pub high_water: usize,
     /// Bytes queued at which `drain` is called and reading goes on. Default
-    /// 64 KiB.
+    /// 64 KiB. One that is not below high_water is a quarter of that.
     pub low_water: usize,
     /// Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
     pub max_backlog: usize,
@@ -399,7 +399,8 @@ pub struct dari_connect_t {
 pub struct dari_loop_config_t {
     /// sizeof(dari_loop_config_t).
     pub struct_size: usize,
-    /// Bytes that all its connections may allocate together. Default 1 GiB.
+    /// Bytes that all its connections may allocate together for what they are
+    /// receiving, and to compress. Default 1 GiB.
     pub max_memory: usize,
 }
 
