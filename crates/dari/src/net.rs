@@ -32,7 +32,7 @@ const DIRECT: usize = 64 << 10;
 /// Shared payloads from this size on are queued by reference.
 const SHARE: usize = 2 << 10;
 /// How often the pool of buffers gives some back, in milliseconds.
-pub(crate) const DECAY_MS: u64 = 1_000;
+pub(crate) const DECAY_MS: u64 = 500;
 
 /// What an event of the poller is about; in the token beside slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

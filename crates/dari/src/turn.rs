@@ -14,7 +14,7 @@ use crate::conn::{Finish, What};
 use crate::deliver::{tell_drain, tell_end, tell_open};
 use crate::net::{DECAY_MS, Kind};
 use crate::timers::{Due, NEVER};
-use crate::{Config, Error, Net, Readiness};
+use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
 use mio::Events;
 use std::io::{self, Read};
@@ -233,6 +233,8 @@ impl Loop {
                     self.net.decays = self.net.buffers.keeps_any();
                     if self.net.decays {
                         self.net.timers.set(now + DECAY_MS, Due::Decay);
+                    } else {
+                        sys::trim_heap();
                     }
                 }
             }
