@@ -41,13 +41,55 @@ static inline void ends_text(const char *file, int line, const char *what, const
     check_failures++;
 }
 
+#define ENDS_NUMBER(name, got, want) ends_number(file, line, name, (long long)(got), (long long)(want))
+
+static inline void ends_bytes(const char *file, int line, const char *what, dari_str_t got, const char *want) {
+    if (got.len == strlen(want) && memcmp(got.data, want, got.len) == 0) return;
+    fprintf(stderr, "%s:%d: %s is \"%.*s\", not \"%s\"\n", file, line, what, (int)got.len, got.data, want);
+    check_failures++;
+}
+
+/* What the loop remembers is what the hook `close` was told; and its numbers add up. */
+static inline void ends_past(const char *file, int line, const dari_loop_t *loop, const struct side *side) {
+    const dari_close_t *told = &side->close;
+    dari_past_t past = {.struct_size = sizeof past}, found = {0};
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    uint64_t same = 0, now;
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    now = (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+    for (size_t nth = 0; dari_loop_past(loop, nth, &past) == DARI_OK; nth++) {
+        same += past.why.cause == told->cause;
+        if (past.conn.id == side->conn.id) found = past;
+    }
+    ENDS_NUMBER("whether it is remembered", found.conn.id == side->conn.id, 1);
+    if (found.conn.id == 0) return;
+    ENDS_NUMBER("past cause", found.why.cause, told->cause);
+    ENDS_NUMBER("past by", found.why.by, told->by);
+    ENDS_NUMBER("past code", found.why.code, told->code);
+    ENDS_NUMBER("past sent_code", found.why.sent_code, told->sent_code);
+    ENDS_NUMBER("past was_clean", found.why.was_clean, told->was_clean);
+    ENDS_NUMBER("past opened", found.why.opened, told->opened);
+    ENDS_NUMBER("past offset", found.why.offset, told->offset);
+    ENDS_NUMBER("past limit", found.why.limit, told->limit);
+    ENDS_NUMBER("past os_error", found.why.os_error, told->os_error);
+    ENDS_NUMBER("past unsent_bytes", found.why.unsent_bytes, told->unsent_bytes);
+    ends_bytes(file, line, "past text", found.why.text, side->story);
+    ends_bytes(file, line, "past reason", found.why.reason, side->reason);
+    ends_bytes(file, line, "past rule", found.why.rule, side->rule);
+    ends_bytes(file, line, "past peer", found.peer, side->peer);
+    ENDS_NUMBER("whether it ended now", found.ended_ms <= now && now - found.ended_ms < CHECK_DEADLINE_MS, 1);
+    ENDS_NUMBER("whether it was young", found.lived_ms < CHECK_DEADLINE_MS, 1);
+    CHECK(dari_loop_stats(loop, &stats) == DARI_OK);
+    ENDS_NUMBER("the count of such ends", stats.closes[told->cause], same);
+}
+
 /* Turns the loop until this side has been told the end, and compares it. */
 static inline void ends_as(const char *file, int line, dari_loop_t *loop, const struct side *side,
                            const struct end *end) {
     const dari_close_t *why = &side->close;
     TURN_UNTIL(loop, side_heard(side, 'c'));
     if (why->cause < CAUSES) ends_seen[why->cause] = 1;
-#define ENDS_NUMBER(name, got, want) ends_number(file, line, name, (long long)(got), (long long)(want))
     ENDS_NUMBER("cause", why->cause, end->cause);
     ENDS_NUMBER("by", why->by, end->by);
     ENDS_NUMBER("code", why->code, end->code);
@@ -76,7 +118,7 @@ static inline void ends_as(const char *file, int line, dari_loop_t *loop, const 
         ENDS_NUMBER("error's cause", side->error.cause, why->cause);
         ends_text(file, line, "error's text", side->blame, side->story);
     }
-#undef ENDS_NUMBER
+    ends_past(file, line, loop, side);
 }
 
 /* ENDS(loop, &side, .cause = .., ..): with the fields of struct end. */

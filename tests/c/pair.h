@@ -15,9 +15,9 @@ struct side {
     dari_kind_t kind;
     char text[256];
     size_t len;
-    /* The latest error with its text, the latest close with its texts. */
+    /* The latest error with its text, the latest close with its texts, and who that was. */
     dari_close_t error, close;
-    char blame[512], reason[128], story[512], rule[256];
+    char blame[512], reason[128], story[512], rule[256], peer[64];
 };
 
 static inline void side_hear(struct side *side, char what, dari_conn_t conn) {
@@ -69,7 +69,7 @@ static inline void side_error(void *user, dari_loop_t *loop, dari_conn_t conn,
 static inline void side_close(void *user, dari_loop_t *loop, dari_conn_t conn,
                               const dari_close_t *why) {
     struct side *side = user;
-    (void)loop;
+    CHECK(dari_conn_peer(loop, conn, side->peer, sizeof side->peer, NULL) == DARI_OK);
     side_hear(side, 'c', conn);
     side->close = *why;
     side_text(side->reason, sizeof side->reason, why->reason);

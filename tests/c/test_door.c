@@ -260,7 +260,8 @@ static void a_trusted_proxy_is_believed(void) {
         fds[i] = come_from(&door, cases[i].host);
         CHECK(ask(&door, fds[i], cases[i].lines) == cases[i].status);
         if (cases[i].peer != NULL) {
-            TURN_UNTIL(door.pair.loop, door.pair.server.count == ++opened);
+            opened++;
+            TURN_UNTIL(door.pair.loop, door.pair.server.count == opened);
             CHECK(dari_conn_peer(door.pair.loop, door.pair.server.conn, peer, sizeof peer, NULL) == DARI_OK);
             CHECK(strstr(peer, cases[i].peer) != NULL);
         }

@@ -1,0 +1,69 @@
+/* What a peer can do wrong on the wire: rows for test_causes.c. */
+#ifndef BREACHES_H
+#define BREACHES_H
+
+#include "ends.h"
+
+#define OFFER "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+#define FRAMES(bytes) bytes, sizeof(bytes) - 1
+
+/* What a stranger says after its handshake; offsets count from there. `mute`: nothing that it says behind it
+ * could be a Close frame, or it was one itself. */
+static const struct breach {
+    const char *name, *offer;
+    dari_limits_t limits;
+    const char *bytes;
+    size_t len;
+    struct end end;
+    int mute;
+} BREACHES[] = {
+    {"unmasked", "", {0}, FRAMES("\x81\x82\0\0\0\0hi\x81\x02ho"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .offset = 8, .rule = "RFC 6455 5.1", .text = "masks its frames"}, 0},
+    {"reserved bits", "", {0}, FRAMES("\xc1\x80\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.2", .text = "reserved bit"}, 0},
+    {"reserved opcode", "", {0}, FRAMES("\x83\x80\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.2", .text = "opcode"}, 0},
+    {"fragmented control", "", {0}, FRAMES("\x09\x80\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.5", .text = "never fragmented"}, 0},
+    {"long control", "", {0}, FRAMES("\x89\xfe\0\x7e\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.5", .text = "125 bytes"}, 1},
+    {"length not minimal", "", {0}, FRAMES("\x81\xfe\0\x03\0\0\0\0abc"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.2", .text = "as few bytes"}, 0},
+    {"length with top bit", "", {0}, FRAMES("\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.2", .text = "top bit"}, 1},
+    {"nothing to continue", "", {0}, FRAMES(PING "\x80\x80\0\0\0\0"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .offset = 6, .rule = "RFC 6455 5.4", .text = "to continue"}, 0},
+    {"message in message", "", {0}, FRAMES("\x01\x81\0\0\0\0a\x81\x81\0\0\0\0b"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .offset = 7, .rule = "RFC 6455 5.4", .text = "before the last"}, 0},
+    {"close of one byte", "", {0}, FRAMES("\x88\x81\0\0\0\0\x03"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 5.5.1", .text = "code of two bytes"}, 1},
+    {"close with a code that is none", "", {0}, FRAMES("\x88\x82\0\0\0\0\x03\xed"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1002, .rule = "RFC 6455 7.4", .text = "1005"}, 1},
+    {"what can not be inflated", OFFER, {.deflate = DARI_DEFLATE}, FRAMES("\xc1\x84\0\0\0\0\xff\xff\xff\xff"),
+     {.cause = DARI_CAUSE_PROTOCOL, .sent = 1007, .rule = "RFC 7692", .text = "inflated"}, 0},
+    {"text in the middle of a fragmented message", "", {0},
+     FRAMES("\x01\x82\0\0\0\0ab" PING "\x00\x83\0\0\0\0c\xff" "d"),
+     {.cause = DARI_CAUSE_UTF8, .sent = 1007, .offset = 21, .rule = "RFC 6455 8.1", .text = "at byte"}, 0},
+    {"a character that the end cuts off", "", {0}, FRAMES("\x01\x81\0\0\0\0\xea\x80\x81\0\0\0\0\xb0"),
+     {.cause = DARI_CAUSE_UTF8, .sent = 1007, .offset = 14, .rule = "RFC 6455 8.1", .text = "at byte"}, 0},
+    {"the reason of a close", "", {0}, FRAMES("\x88\x83\0\0\0\0\x03\xe8\xff"),
+     {.cause = DARI_CAUSE_UTF8, .sent = 1007, .rule = "RFC 6455 5.5.1", .text = "reason"}, 1},
+    {"too long by its header", "", {.max_message = 10}, FRAMES("\x82\x8b\0\0\0\0abcdefghijk"),
+     {.cause = DARI_CAUSE_TOO_BIG, .sent = 1009, .limit = 10, .met = 11, .rule = "RFC 6455 10.4", .text = "limit 10"}, 0},
+    {"too long by a header that promises 2^62", "", {.max_message = 10},
+     FRAMES("\x82\xff\x40\0\0\0\0\0\0\0\0\0\0\0"),
+     {.cause = DARI_CAUSE_TOO_BIG, .sent = 1009, .limit = 10, .met = 1ull << 62, .rule = "RFC 6455 10.4"}, 1},
+    {"too long by the sum", "", {.max_message = 10}, FRAMES("\x02\x86\0\0\0\0abcdef\x80\x85\0\0\0\0ghijk"),
+     {.cause = DARI_CAUSE_TOO_BIG, .sent = 1009, .offset = 12, .limit = 10, .met = 11, .rule = "RFC 6455 10.4"}, 0},
+    /* A thousand times "a". */
+    {"too long when inflated", OFFER, {.deflate = DARI_DEFLATE, .max_message = 10},
+     FRAMES("\xc2\x8b\0\0\0\0\x4a\x4c\x1c\x05\xa3\x60\x14\x0c\x77\0\0"),
+     {.cause = DARI_CAUSE_TOO_BIG, .sent = 1009, .limit = 10, .met = 11, .rule = "RFC 6455 10.4"}, 0},
+    {"too many empty fragments", "", {.max_empty_fragments = 2},
+     FRAMES("\x01\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0"),
+     {.cause = DARI_CAUSE_LIMIT, .sent = 1008, .offset = 12, .limit = 2, .met = 3, .rule = "RFC 6455 10.4"}, 0},
+    {"too many control frames", "", {.max_controls = 3}, FRAMES(PING PING PING PING),
+     {.cause = DARI_CAUSE_LIMIT, .sent = 1008, .offset = 18, .limit = 3, .met = 4, .rule = "RFC 6455 10.4"}, 0},
+};
+
+#endif
