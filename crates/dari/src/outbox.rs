@@ -422,4 +422,94 @@ mod tests {
         outbox.write(&a, &[], &[]).unwrap();
         assert_eq!((outbox.len(), outbox.messages()), (0, 0));
     }
+
+    /// What is left when messages of many sizes, with control bytes between them, are added, written a little at a
+    /// time and dropped: whole messages in order, and every control byte.
+    #[test]
+    fn dropping_takes_whole_messages_that_have_not_begun_and_nothing_else() {
+        for seed in 0..60u64 {
+            let (a, mut b) = pair();
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = |below: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % below
+            };
+            let shared: Arc<[u8]> = vec![b's'; 3_000].into();
+            let mut outbox = Outbox { apart: true, ..Outbox::default() };
+            let (mut queued, mut dropped, mut got, mut controls) = (0, 0, Vec::new(), 0);
+            let mut buffer = vec![0; 1 << 20];
+            for step in 0..150 {
+                match next(8) {
+                    0 => {
+                        outbox.tail().push(b'c');
+                        controls += 1;
+                    }
+                    1 => dropped += outbox.drop_oldest(next(200_000) as usize).0,
+                    2 => drop(outbox.write(&a, &[], &[]).unwrap()),
+                    3 => {
+                        let len = b.read(&mut buffer[..next(50_000) as usize]).unwrap_or(0);
+                        got.extend_from_slice(&buffer[..len]);
+                    }
+                    kind => {
+                        outbox.begin_message();
+                        // A message says where it begins and ends.
+                        outbox.tail().push(b'[');
+                        let mut extra_gone = 0;
+                        let big = vec![b'm'; next(90_000) as usize];
+                        match kind {
+                            4 => outbox.push_shared(&shared),
+                            5 => extra_gone = outbox.write(&a, &[], &big).unwrap(),
+                            _ => {}
+                        }
+                        outbox.tail().extend_from_slice(&big[extra_gone..]);
+                        outbox.tail().push(b']');
+                        outbox.end_message();
+                        queued += 1;
+                    }
+                }
+                let held: usize = outbox.chunks.iter().map(|piece| piece.chunk.held()).sum();
+                assert_eq!(outbox.own, held, "seed {seed}, step {step}");
+            }
+            let last = outbox.messages();
+            dropped += outbox.cut().0;
+            assert!(outbox.messages() <= 1.min(last), "seed {seed}");
+            while !outbox.is_empty() {
+                outbox.write(&a, &[], &[]).unwrap();
+                let len = b.read(&mut buffer).unwrap_or(0);
+                got.extend_from_slice(&buffer[..len]);
+            }
+            while let Ok(n @ 1..) = b.read(&mut buffer) {
+                got.extend_from_slice(&buffer[..n]);
+            }
+            let count = |byte| got.iter().filter(|at| **at == byte).count();
+            assert_eq!(
+                (count(b'['), count(b']'), count(b'c')),
+                (queued - dropped, queued - dropped, controls),
+                "seed {seed}"
+            );
+            let order: Vec<u8> = got.iter().copied().filter(|byte| matches!(byte, b'[' | b']')).collect();
+            assert!(order.chunks(2).all(|pair| pair == b"[]"), "seed {seed}: a message within a message");
+            assert_eq!((outbox.len(), outbox.messages(), outbox.own), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_cut_leaves_the_message_that_has_begun_and_ends_behind_it() {
+        let mut outbox = Outbox::default();
+        for size in [10, 70_000, 20, 100_000] {
+            outbox.tail().extend_from_slice(&vec![b'x'; size]);
+            outbox.end_message();
+        }
+        assert_eq!(outbox.cut(), (3, 170_020));
+        assert_eq!((outbox.len(), outbox.messages()), (10, 1));
+        let (a, mut b) = pair();
+        outbox.tail().extend_from_slice(b"close");
+        outbox.write(&a, &[], &[]).unwrap();
+        let mut got = [0; 64];
+        let len = b.read(&mut got).unwrap();
+        assert_eq!(&got[..len], b"xxxxxxxxxxclose");
+        assert_eq!(outbox.cut(), (0, 0));
+    }
 }
