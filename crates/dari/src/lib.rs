@@ -50,6 +50,7 @@ mod log;
 mod memory;
 mod net;
 mod outbox;
+mod output;
 mod read;
 mod remote;
 mod shutdown;
