@@ -2,12 +2,12 @@
 
 use crate::cause::End;
 use crate::deliver::{deliver, tell_open};
-use crate::turn::{Loop, RX};
+use crate::turn::Loop;
 use dari_core::State;
 use std::io::{self, Read};
 
 /// Bytes that one read has room for at least.
-const LEAST: usize = 4 << 10;
+pub(crate) const LEAST: usize = 4 << 10;
 
 /// The period of the limit on control frames, in milliseconds.
 const SECOND: u64 = 1_000;
@@ -17,16 +17,15 @@ impl Loop {
     pub(crate) fn read(&mut self, slot: u32) {
         // Accepted since it was last looked at: what its peer has said already comes after that.
         tell_open(&mut self.net, slot);
-        let waiting = match self.net.conns.get_mut(slot) {
-            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
-                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
-            }
+        match self.net.conns.get(slot) {
+            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {}
             _ => return,
-        };
+        }
         self.net.current = Some(slot);
-        if !waiting.is_empty() {
-            self.rx[..waiting.len()].copy_from_slice(&waiting);
-            self.feed(slot, waiting.len(), false);
+        let waiting = self.net.take_waiting(slot);
+        for piece in waiting.chunks(self.rx.len()) {
+            self.rx[..piece.len()].copy_from_slice(piece);
+            self.feed(slot, piece.len(), false);
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
         }
@@ -36,7 +35,8 @@ impl Loop {
     }
 
     fn receive(&mut self, slot: u32) {
-        let mut budget = RX;
+        let most = self.rx.len();
+        let mut budget = most;
         let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
@@ -45,7 +45,7 @@ impl Loop {
             }
             let hung_up = conn.hung_up;
             // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
+            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, most) } else { most };
             let got = loop {
                 match (&conn.socket).read(&mut self.rx[..room]) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -85,8 +85,7 @@ impl Loop {
                 return;
             }
             if conn.must_wait() {
-                conn.rare().waiting = self.rx[at..len].to_vec();
-                return;
+                return self.net.keep_waiting(slot, &self.rx[at..len]);
             }
             if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
                 // It is over but for the peer's last words, which are not listened to for ever.
@@ -109,6 +108,7 @@ impl Loop {
             let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
             let taken = before - input.len();
             at += taken;
+            self.net.is_more_behind = at < len;
             match event {
                 Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
                 None if taken == 0 => {}
