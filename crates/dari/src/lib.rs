@@ -47,6 +47,8 @@ mod handler;
 mod ids;
 mod net;
 mod outbox;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not race addresses yet"))]
+mod race;
 mod read;
 mod remote;
 #[cfg_attr(not(test), expect(dead_code, reason = "the loop does not connect to names yet"))]
