@@ -134,6 +134,13 @@ pub(crate) fn write_line(text: &mut Vec<u8>, name: &str, value: &str) {
     [name, ": ", value, "\r\n"].iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
 }
 
+/// Appends an answer that nobody asked for, and the last one.
+pub(crate) fn write_plain(out: &mut dyn Output, status: u16, body: &[u8]) {
+    let headers = [("Content-Type", "text/plain; charset=utf-8")];
+    http::write_head(out, status, &headers, http::Answer::Length(body.len()), false);
+    out.buffer().extend_from_slice(body);
+}
+
 /// Appends a refusal that the peer's own fault brought about: the rule is the body.
 pub(crate) fn write_refusal(out: &mut dyn Output, violation: Violation) {
     let body = format!("{violation}\n");

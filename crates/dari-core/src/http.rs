@@ -85,6 +85,11 @@ impl Request {
         !self.is_old() && !self.has_token("connection", "close")
     }
 
+    /// Bytes of memory that it has.
+    pub(crate) fn held(&self) -> usize {
+        self.text.capacity() + self.body.capacity()
+    }
+
     pub(crate) fn release(self, io: &mut Io<'_>) {
         io.buffers.give_back(self.text);
         io.buffers.give_back(self.body);

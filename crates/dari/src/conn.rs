@@ -3,7 +3,7 @@
 //! An idle one is this struct and nothing else: what most connections never need is behind an `Option<Box<_>>`.
 
 use crate::cause::End;
-use crate::config::{KEEP_ALIVE_MS, Limits, MOST_LINGER, NEVER as NO_LIMIT};
+use crate::config::{Limits, MOST_LINGER, NEVER as NO_LIMIT};
 use crate::folder::FileBody;
 use crate::outbox::Outbox;
 use crate::timers::NEVER;
@@ -12,7 +12,7 @@ use dari_core::{Connection, State};
 use socket2::{SockAddr, Socket};
 use std::ffi::c_void;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::ptr::null_mut;
 
 pub(crate) struct Conn {
@@ -30,6 +30,8 @@ pub(crate) struct Conn {
     pub(crate) rare: Option<Box<Rare>>,
     /// When the peer was last heard (open), or the phase began (before and after).
     pub(crate) mark: u64,
+    /// When it came to be.
+    pub(crate) born: u64,
     /// When the timer of this connection goes off; never later than what is due.
     pub(crate) deadline: u64,
     /// Some hook or caller knows the id, and so will hear of the end.
@@ -54,6 +56,12 @@ pub(crate) struct Conn {
     pub(crate) pinged: bool,
     /// A plain request was answered on it.
     pub(crate) served: bool,
+    /// Its address is counted by the listener.
+    pub(crate) counted: bool,
+    /// It was turned away, and is only here to hear of it.
+    pub(crate) is_farewell: bool,
+    /// Memory is short, and it holds much: nothing is read until there is more.
+    pub(crate) choked: bool,
     /// It is on the list of those to be looked at before the turn ends.
     pub(crate) touched: bool,
     /// It is on the list of those to be read in the next turn.
@@ -77,11 +85,29 @@ impl Peer {
             None => Self::Local,
         }
     }
+
+    pub(crate) fn from_ip(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::V4(ip, 0),
+            IpAddr::V6(ip) => Self::V6(Box::new(SocketAddrV6::new(ip, 0, 0, 0))),
+        }
+    }
+
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::V4(ip, _) => Some(IpAddr::V4(*ip)),
+            Self::V6(address) => Some(IpAddr::V6(*address.ip())),
+            Self::Local => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Whom a proxy speaks for has no port that anybody knows.
+            Self::V4(address, 0) => address.fmt(f),
+            Self::V6(address) if address.port() == 0 => address.ip().fmt(f),
             Self::V4(address, port) => write!(f, "{address}:{port}"),
             Self::V6(address) => address.fmt(f),
             Self::Local => f.write_str("unix:"),
@@ -102,6 +128,12 @@ pub(crate) struct Rare {
     pub(crate) end: Option<End>,
     /// Addresses that were not tried yet.
     pub(crate) addresses: Vec<SockAddr>,
+    /// The loop shuts down, and that is why its Close frame was sent.
+    pub(crate) is_shutdown: bool,
+    /// What a slow peer will not get, and the host was not told yet: messages and bytes.
+    pub(crate) dropped: (usize, usize),
+    /// What was queued when the connection was given up, and is thrown away: messages and bytes.
+    pub(crate) unsent: (usize, usize),
 }
 
 /// The way out: write what is queued, end our side of the stream, read the peer's to its end, close.
@@ -145,6 +177,7 @@ impl Conn {
             topics: None,
             rare: None,
             mark: now,
+            born: now,
             deadline: NEVER,
             seen: false,
             opened: false,
@@ -157,6 +190,9 @@ impl Conn {
             eof: false,
             pinged: false,
             served: false,
+            counted: false,
+            is_farewell: false,
+            choked: false,
             touched: false,
             ready: false,
         }
@@ -179,13 +215,24 @@ impl Conn {
         self.rare.as_ref().and_then(|rare| rare.finish)
     }
 
+    /// Whether the shutdown of the loop has begun its end.
+    pub(crate) fn is_shutdown(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_shutdown)
+    }
+
     pub(crate) fn state(&self) -> State {
         if self.is_over() { State::Closed } else { self.core.state() }
     }
 
     /// Whether what was read has to wait, and nothing more is to be read.
     pub(crate) fn must_wait(&self) -> bool {
-        (self.paused && self.core.state() == State::Open) || self.throttled || !self.core.wants_input()
+        (self.paused && self.core.state() == State::Open) || self.throttled || self.choked || !self.core.wants_input()
+    }
+
+    /// Bytes of memory that are held on its account.
+    pub(crate) fn held(&self) -> usize {
+        let waiting = self.rare.as_ref().map_or(0, |rare| rare.waiting.capacity());
+        self.core.held() + waiting + self.outbox.as_ref().map_or(0, |outbox| outbox.charged)
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -203,7 +250,7 @@ impl Conn {
                 (if self.pinged { after(once, limits.idle_ms) } else { once }, What::Idle)
             }
             State::Connecting if self.served && self.core.is_between_requests() => {
-                (after(self.mark, KEEP_ALIVE_MS), What::KeepAlive)
+                (after(self.mark, limits.keep_alive_ms), What::KeepAlive)
             }
             // The answer to a plain request may take the host as long as it likes.
             State::Connecting if !self.core.wants_input() && !self.core.asks_upgrade() => (NEVER, What::Handshake),

@@ -2,12 +2,12 @@
 
 use crate::cause::End;
 use crate::deliver::{deliver, tell_open};
-use crate::turn::{Loop, RX};
+use crate::turn::Loop;
 use dari_core::State;
 use std::io::{self, Read};
 
 /// Bytes that one read has room for at least.
-const LEAST: usize = 4 << 10;
+pub(crate) const LEAST: usize = 4 << 10;
 
 /// The period of the limit on control frames, in milliseconds.
 const SECOND: u64 = 1_000;
@@ -19,7 +19,7 @@ impl Loop {
         tell_open(&mut self.net, slot);
         let waiting = match self.net.conns.get_mut(slot) {
             Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
-                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
+                self.net.keep_waiting(slot, Vec::new())
             }
             _ => return,
         };
@@ -36,7 +36,8 @@ impl Loop {
     }
 
     fn receive(&mut self, slot: u32) {
-        let mut budget = RX;
+        let most = self.rx.len();
+        let mut budget = most;
         let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
@@ -45,7 +46,7 @@ impl Loop {
             }
             let hung_up = conn.hung_up;
             // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
+            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, most) } else { most };
             let got = loop {
                 match (&conn.socket).read(&mut self.rx[..room]) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -85,7 +86,14 @@ impl Loop {
                 return;
             }
             if conn.must_wait() {
-                conn.rare().waiting = self.rx[at..len].to_vec();
+                let rest = &self.rx[at..len];
+                let mut waiting = Vec::new();
+                if waiting.try_reserve_exact(rest.len()).is_err() {
+                    let end = End::out_of_memory(&self.net.buffers);
+                    return self.net.end(slot, end);
+                }
+                waiting.extend_from_slice(rest);
+                self.net.keep_waiting(slot, waiting);
                 return;
             }
             if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
@@ -109,6 +117,7 @@ impl Loop {
             let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
             let taken = before - input.len();
             at += taken;
+            self.net.is_more_behind = at < len;
             match event {
                 Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
                 None if taken == 0 => {}

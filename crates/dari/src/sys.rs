@@ -1,7 +1,7 @@
 //! What the operating system offers and no crate here does: the only unsafe code of this crate.
 
 use dari_core::Entropy;
-use socket2::{SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
@@ -81,6 +81,11 @@ pub(crate) fn trim_heap() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// A descriptor that is only there to be let go of.
+pub(crate) fn spare_socket() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)
 }
 
 /// How many descriptors the process may have open: the soft limit.

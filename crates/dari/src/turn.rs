@@ -11,8 +11,9 @@
 
 use crate::cause::End;
 use crate::conn::{Finish, What};
-use crate::deliver::{tell_drain, tell_end, tell_open};
+use crate::deliver::{tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed};
 use crate::net::{DECAY_MS, Kind};
+use crate::read::LEAST;
 use crate::timers::{Due, NEVER};
 use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
@@ -22,10 +23,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that one read takes at most, and one connection in one turn.
-pub(crate) const RX: usize = 256 << 10;
-/// Events of one turn.
-const EVENTS: usize = 1024;
+/// What a loop may be told to read at a time, and to take in at a time.
+const MOST_READ: usize = 64 << 20;
+const MOST_EVENTS: usize = 1 << 16;
 /// How often a turn looks again at what settling has touched.
 const SETTLINGS: usize = 16;
 
@@ -40,11 +40,13 @@ pub struct Loop {
 impl Loop {
     /// Makes a loop.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let mut net = Net::new(&config).map_err(|error| Error::system("making a poller", &error))?;
-        let rx = vec![0; RX].into_boxed_slice();
+        let (max_read, max_events) =
+            (config.max_read.clamp(LEAST, MOST_READ), config.max_events.clamp(1, MOST_EVENTS));
+        let mut net = Net::new(config).map_err(|error| Error::system("making a poller", &error))?;
+        let rx = vec![0; max_read].into_boxed_slice();
         let start = rx.as_ptr() as usize;
         net.rx = start..start + rx.len();
-        Ok(Self { net, events: Events::with_capacity(EVENTS), rx })
+        Ok(Self { net, events: Events::with_capacity(max_events), rx })
     }
 
     /// What lives on the loop.
@@ -92,6 +94,9 @@ impl Loop {
             self.fire_timers();
             self.call_for_others();
             self.settle_all();
+            self.net.watch_memory();
+            tell_shut_down(&mut self.net);
+            tell_log(&mut self.net);
         }
         self.net.in_turn = false;
         self.net.arm_host();
@@ -107,6 +112,7 @@ impl Loop {
         self.net.in_turn = true;
         self.net.tick();
         self.net.closing = true;
+        self.net.shutdown = None;
         for listener in self.net.listeners() {
             // It is on the list, so it is there.
             self.net.close_listener(listener).unwrap_or_default();
@@ -119,6 +125,7 @@ impl Loop {
         while !self.net.touched.is_empty() {
             self.settle_all();
         }
+        tell_log(&mut self.net);
         self.net.remote.shut();
         self.net.in_turn = false;
     }
@@ -188,6 +195,7 @@ impl Loop {
         let is_next = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling && !conn.ready);
         if readable && is_next {
             self.read(slot);
+            self.net.watch_memory();
         }
         self.settle(slot);
     }
@@ -211,6 +219,7 @@ impl Loop {
                     conn.ready = false;
                 }
                 self.read(slot);
+                self.net.watch_memory();
                 self.settle(slot);
             }
         }
@@ -228,9 +237,13 @@ impl Loop {
                 }
                 Due::Accept(slot) => self.accept_later(slot),
                 Due::User(slot) => self.net.fire(slot),
+                Due::Report(slot) => tell_limited(&mut self.net, slot),
+                Due::Shutdown => self.net.shut_on(),
+                Due::Memory => self.net.lose_patience(),
                 Due::Decay => {
                     self.net.buffers.decay();
-                    self.net.decays = self.net.buffers.keeps_any();
+                    self.net.shared.sweep();
+                    self.net.decays = self.net.buffers.keeps_any() || !self.net.shared.is_empty();
                     if self.net.decays {
                         self.net.timers.set(now + DECAY_MS, Due::Decay);
                     } else {
@@ -261,6 +274,10 @@ impl Loop {
             What::Handshake => End::HandshakeTimeout(limits.handshake_ms),
             What::KeepAlive => End::Answered,
             What::Stall => End::Stalled(limits.stall_ms),
+            What::Close if conn.is_shutdown() => {
+                self.net.count_dropped(slot);
+                End::Shutdown
+            }
             What::Close => finish.map_or(End::CloseTimeout(limits.close_ms), |finish| finish.end),
             What::Idle if conn.pinged => {
                 // The peer has most likely gone; if it is only deaf, it may still read why.
@@ -279,7 +296,7 @@ impl Loop {
 
     fn call_for_others(&mut self) {
         for call in self.net.remote.take_calls() {
-            call.call(&mut self.net);
+            timed(&mut self.net, "call", None, |net| call.call(net));
         }
         if self.net.remote.take_stop() {
             self.net.stopping = true;
@@ -313,6 +330,8 @@ impl Loop {
             self.net.flush(slot, &[]);
         }
         self.drained(slot);
+        tell_dropped(&mut self.net, slot);
+        self.net.leave_if_idle(slot);
         self.finish(slot);
         if self.net.conns.get(slot).is_some_and(|conn| conn.is_over()) {
             self.bury(slot);
