@@ -8,7 +8,7 @@ use crate::ids::{ConnId, ListenerId};
 use crate::log::Level;
 use crate::net::{Kind, token};
 use crate::{Error, Handler, Net, folder};
-use dari_core::{Connection, Host, Io, Opening, Request, Url, is_same_origin};
+use dari_core::{Connection, Host, Io, Login, Opening, Request, Url, is_same_origin};
 use mio::Interest;
 use mio::unix::SourceFd;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -113,7 +113,9 @@ impl Net {
         let mut addresses = addresses(&url)?;
         how.limits.check()?;
         let Connect { limits, protocols, headers, origin } = how;
-        let opening = Opening { authority: url.authority, target: url.target, protocols, origin, headers };
+        let authorization = url.login.as_ref().map(Login::basic);
+        let Url { authority, target, .. } = url;
+        let opening = Opening { authority, target, protocols, origin, authorization, headers };
         let listen = Listen { limits, ..Listen::default() };
         let endpoint = Endpoint::new(listen, handler);
         let mut request = Vec::new();
@@ -287,6 +289,7 @@ fn addresses(url: &Url) -> Result<Vec<SockAddr>, Error> {
             Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())])
         }
         Host::Name(_) => Err(Error::Unsupported("host names are not resolved yet: use an address, or localhost")),
+        Host::Unix(_) => Err(Error::Unsupported("a client does not connect to unix sockets yet")),
     }
 }
 

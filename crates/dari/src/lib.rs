@@ -51,13 +51,23 @@ mod memory;
 mod net;
 mod outbox;
 mod output;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
+mod proxy;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not race addresses yet"))]
+mod race;
 mod read;
 mod remote;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not connect to names yet"))]
+mod resolve;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not connect again yet"))]
+mod retry;
 mod shutdown;
 mod stats;
 mod sys;
 mod timers;
 mod topics;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
+mod tunnel;
 mod turn;
 mod verbs;
 mod visitors;

@@ -167,4 +167,6 @@ fn nothing_is_done_that_was_not_asked_for() {
     ];
     only_in(&[], "dari", &words);
     only_in(&[], "dari-core", &words);
+    // The one thread, for names that are connected to.
+    only_in(&["resolve.rs"], "dari", &["thread::Builder"]);
 }
