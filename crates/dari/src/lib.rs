@@ -51,6 +51,8 @@ mod read;
 mod remote;
 mod sys;
 mod timers;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the loop does not use it yet"))]
+mod tls;
 mod topics;
 mod turn;
 mod verbs;
@@ -64,5 +66,6 @@ pub use handler::{Handler, Readiness, RemoteCall};
 pub use ids::{ConnId, ListenerId, TimerId, WatchId};
 pub use net::Net;
 pub use remote::Remote;
+pub use tls::Tls;
 pub use turn::Loop;
 pub use verbs::{Payload, Sent};
