@@ -40,6 +40,7 @@ mod cause;
 mod config;
 mod conn;
 mod deliver;
+mod dial;
 mod door;
 mod endpoint;
 mod error;
@@ -51,37 +52,32 @@ mod memory;
 mod net;
 mod outbox;
 mod output;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
 mod proxy;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not race addresses yet"))]
 mod race;
 mod read;
 mod remote;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not connect to names yet"))]
 mod resolve;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not connect again yet"))]
 mod retry;
 mod shutdown;
 mod stats;
 mod sys;
 mod timers;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the loop does not use it yet"))]
 mod tls;
 mod topics;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
 mod tunnel;
 mod turn;
 mod verbs;
 mod visitors;
 mod watch;
+mod wire;
 
 pub use cause::{By, Cause, Close};
-pub use config::{Config, Connect, Door, Limits, Listen, NEVER, Origins, Slow};
+pub use config::{Config, Connect, Door, Limits, Listen, NEVER, Origins, Reconnect, Slow};
 pub use dari_core::{Deflate, Kind, Message, Request, Squeeze, State};
 pub use door::{Limited, Which};
 pub use error::Error;
 pub use handler::{Handler, Readiness, RemoteCall};
-pub use ids::{ConnId, ListenerId, TimerId, WatchId};
+pub use ids::{ConnId, DialId, ListenerId, TimerId, WatchId};
 pub use log::{Level, Line, Log};
 pub use net::Net;
 pub use remote::Remote;
