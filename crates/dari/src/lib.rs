@@ -50,6 +50,7 @@ mod log;
 mod memory;
 mod net;
 mod outbox;
+mod output;
 #[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
 mod proxy;
 #[cfg_attr(not(test), expect(dead_code, reason = "the loop does not race addresses yet"))]
@@ -64,6 +65,8 @@ mod shutdown;
 mod stats;
 mod sys;
 mod timers;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the loop does not use it yet"))]
+mod tls;
 mod topics;
 #[cfg_attr(not(test), expect(dead_code, reason = "the loop does not use proxies yet"))]
 mod tunnel;
@@ -83,5 +86,6 @@ pub use log::{Level, Line, Log};
 pub use net::Net;
 pub use remote::Remote;
 pub use stats::{Past, Stats};
+pub use tls::Tls;
 pub use turn::Loop;
 pub use verbs::{Payload, Sent};

@@ -11,6 +11,7 @@ use crate::ids::{Slab, next_tag};
 use crate::log::Lines;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
+use crate::output::Outgoing;
 use crate::remote::Remote;
 use crate::shutdown::Shutdown;
 use crate::stats::Ends;
@@ -19,22 +20,15 @@ use crate::timers::{Due, NEVER, Timers};
 use crate::topics::Topics;
 use crate::watch::{UserTimer, Watch};
 use crate::{Config, ConnId, Error, Past, Slow, Stats};
-use dari_core::{Buffers, Connection, Io, Output};
+use dari_core::{Buffers, Connection, Io};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 use socket2::Socket;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::Instant;
 
-/// Payloads from this size on are sent from where they lie in the receive buffer.
-const REFER: usize = 4 << 10;
-/// Payloads from this size on are written straight from the caller's memory.
-const DIRECT: usize = 64 << 10;
-/// Shared payloads from this size on are queued by reference.
-const SHARE: usize = 2 << 10;
 /// How often the pool of buffers gives some back, in milliseconds.
 pub(crate) const DECAY_MS: u64 = 500;
 
@@ -283,7 +277,7 @@ impl Net {
     /// Takes a connection off the loop; its end has been told.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.leave_all(slot);
-        self.keep_waiting(slot, Vec::new());
+        self.take_waiting(slot);
         let Some(mut conn) = self.conns.remove(slot) else { return };
         if let Some(outbox) = &conn.outbox {
             self.buffers.account(outbox.charged, 0);
@@ -406,16 +400,25 @@ impl Net {
         }
     }
 
-    /// Keeps bytes that were read and may not be looked at yet; none takes back what was kept.
-    pub(crate) fn keep_waiting(&mut self, slot: u32, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(conn) = self.conns.get_mut(slot) else { return Vec::new() };
-        if conn.rare.is_none() && bytes.is_empty() {
-            return bytes;
+    /// Keeps bytes that were read and may not be looked at yet.
+    pub(crate) fn keep_waiting(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let waiting = &mut conn.rare().waiting;
+        let before = waiting.capacity();
+        if waiting.try_reserve_exact(bytes.len()).is_err() {
+            let end = End::out_of_memory(&self.buffers);
+            return self.end(slot, end);
         }
-        let now = bytes.capacity();
-        let before = std::mem::replace(&mut conn.rare().waiting, bytes);
-        self.buffers.account(before.capacity(), now);
-        before
+        waiting.extend_from_slice(bytes);
+        self.buffers.account(before, waiting.capacity());
+    }
+
+    /// Takes them back.
+    pub(crate) fn take_waiting(&mut self, slot: u32) -> Vec<u8> {
+        let rare = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut());
+        let waiting = rare.map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default();
+        self.buffers.account(waiting.capacity(), 0);
+        waiting
     }
 
     /// Stops or resumes reading by the marks of the connection's queue.
@@ -497,76 +500,5 @@ impl Net {
 
     pub(crate) fn refuse_when_closing(&self) -> Result<(), Error> {
         if self.closing { Err(Error::State("the loop is shutting down".to_owned())) } else { Ok(()) }
-    }
-}
-
-/// The output of one connection, for the length of one call.
-struct Outgoing<'a> {
-    queue: &'a mut Outbox,
-    /// Who counts what several queues share; nobody, if it is the host's.
-    shared: Option<&'a mut Shared>,
-    socket: &'a Socket,
-    /// Addresses of the receive buffer, if what lies there may be referred to.
-    rx: Range<usize>,
-    may_write: bool,
-    blocked: bool,
-    /// What went wrong: with the socket, or, being nothing, with memory.
-    error: Option<Option<End>>,
-}
-
-impl Output for Outgoing<'_> {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.queue.tail()
-    }
-
-    fn payload(&mut self, bytes: &[u8]) {
-        let start = bytes.as_ptr() as usize;
-        let lies_in_rx = self.rx.start <= start && start + bytes.len() <= self.rx.end;
-        if lies_in_rx && bytes.len() >= REFER {
-            let start = start - self.rx.start;
-            self.queue.push_rx(start..start + bytes.len());
-        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
-            self.write_through(bytes);
-        } else {
-            self.copy(bytes);
-        }
-    }
-
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        if bytes.len() >= SHARE {
-            if let Some(shared) = &mut self.shared {
-                shared.remember(bytes);
-            }
-            self.queue.push_shared(bytes);
-        } else {
-            self.copy(bytes);
-        }
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.blocked
-    }
-}
-
-impl Outgoing<'_> {
-    /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
-    fn write_through(&mut self, bytes: &[u8]) {
-        let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
-            self.error = Some(Some(End::Io(error.raw_os_error().unwrap_or_default())));
-            0
-        });
-        if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
-            self.copy(left);
-            self.blocked = true;
-        }
-    }
-
-    /// Appends bytes of which a peer may have chosen how many they are.
-    fn copy(&mut self, bytes: &[u8]) {
-        let tail = self.queue.tail();
-        match tail.try_reserve(bytes.len()) {
-            Ok(()) => tail.extend_from_slice(bytes),
-            Err(_) => self.error = Some(None),
-        }
     }
 }

@@ -430,11 +430,11 @@ mod tests {
         for seed in 0..60u64 {
             let (a, mut b) = pair();
             let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut next = |below: u64| {
+            let mut next = |below: usize| {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                random % below
+                usize::try_from(random % below as u64).unwrap()
             };
             let shared: Arc<[u8]> = vec![b's'; 3_000].into();
             let mut outbox = Outbox { apart: true, ..Outbox::default() };
@@ -446,10 +446,10 @@ mod tests {
                         outbox.tail().push(b'c');
                         controls += 1;
                     }
-                    1 => dropped += outbox.drop_oldest(next(200_000) as usize).0,
+                    1 => dropped += outbox.drop_oldest(next(200_000)).0,
                     2 => drop(outbox.write(&a, &[], &[]).unwrap()),
                     3 => {
-                        let len = b.read(&mut buffer[..next(50_000) as usize]).unwrap_or(0);
+                        let len = b.read(&mut buffer[..next(50_000)]).unwrap_or(0);
                         got.extend_from_slice(&buffer[..len]);
                     }
                     kind => {
@@ -457,7 +457,7 @@ mod tests {
                         // A message says where it begins and ends.
                         outbox.tail().push(b'[');
                         let mut extra_gone = 0;
-                        let big = vec![b'm'; next(90_000) as usize];
+                        let big = vec![b'm'; next(90_000)];
                         match kind {
                             4 => outbox.push_shared(&shared),
                             5 => extra_gone = outbox.write(&a, &[], &big).unwrap(),

@@ -17,16 +17,15 @@ impl Loop {
     pub(crate) fn read(&mut self, slot: u32) {
         // Accepted since it was last looked at: what its peer has said already comes after that.
         tell_open(&mut self.net, slot);
-        let waiting = match self.net.conns.get_mut(slot) {
-            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
-                self.net.keep_waiting(slot, Vec::new())
-            }
+        match self.net.conns.get(slot) {
+            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {}
             _ => return,
-        };
+        }
         self.net.current = Some(slot);
-        if !waiting.is_empty() {
-            self.rx[..waiting.len()].copy_from_slice(&waiting);
-            self.feed(slot, waiting.len(), false);
+        let waiting = self.net.take_waiting(slot);
+        for piece in waiting.chunks(self.rx.len()) {
+            self.rx[..piece.len()].copy_from_slice(piece);
+            self.feed(slot, piece.len(), false);
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
         }
@@ -86,15 +85,7 @@ impl Loop {
                 return;
             }
             if conn.must_wait() {
-                let rest = &self.rx[at..len];
-                let mut waiting = Vec::new();
-                if waiting.try_reserve_exact(rest.len()).is_err() {
-                    let end = End::out_of_memory(&self.net.buffers);
-                    return self.net.end(slot, end);
-                }
-                waiting.extend_from_slice(rest);
-                self.net.keep_waiting(slot, waiting);
-                return;
+                return self.net.keep_waiting(slot, &self.rx[at..len]);
             }
             if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
                 // It is over but for the peer's last words, which are not listened to for ever.

@@ -211,7 +211,7 @@ impl Net {
         let raw = entry.socket.as_raw_fd();
         // From now on events are somebody else's.
         let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
-        let waiting = self.keep_waiting(slot, Vec::new());
+        let waiting = self.take_waiting(slot);
         self.end(slot, End::Released);
         Ok((socket.into(), waiting))
     }
