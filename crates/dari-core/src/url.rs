@@ -303,6 +303,7 @@ mod tests {
         assert_eq!((url.target.as_str(), url.authority.as_str()), ("/", "[::1]"));
         assert_eq!(parse("http://a:8080").authority, "a:8080");
         assert_eq!(parse("ws://a.:/").authority, "a.");
+        assert_eq!(parse("ws://1.0xyz.1a").host, Host::Name("1.0xyz.1a".into()));
         assert_eq!(parse("ws://xn--bcher-kva.example/%C3%BC").target, "/%C3%BC");
         assert_eq!(parse("ws://a/x:y@z//..").target, "/x:y@z//..");
     }
@@ -386,6 +387,7 @@ mod tests {
             ("ws://256.0.0.1/", "IPv4", 5),
             ("ws://0x7f000001/", "IPv4", 5),
             ("ws://1.2.3.4.5/", "IPv4", 5),
+            ("ws://a.1/", "IPv4", 5),
             ("ws://127.0.0.1./", "IPv4", 5),
             ("ws://a..b/", "dots", 5),
             ("ws://./", "dots", 5),

@@ -146,7 +146,7 @@ impl Drop for Resolver {
         let Some(thread) = self.thread.take() else { return };
         let mut state = self.shared.lock();
         let is_idle = state.current.is_none();
-        (state.wake, state.queue) = (None, VecDeque::new());
+        state.wake = None;
         drop(state);
         self.shared.asked.notify_one();
         if is_idle {

@@ -125,7 +125,7 @@ fn status(head: &[u8]) -> Option<u16> {
     let line = head.split(|byte| *byte == b'\n').next()?.trim_ascii_end();
     let (digits, rest) = line.get(9..)?.split_at_checked(3)?;
     let is_apart = line[7].is_ascii_digit() && line[8] == b' ' && matches!(rest.first(), None | Some(b' '));
-    let status = str::from_utf8(digits).ok().filter(|_| is_apart && digits.iter().all(u8::is_ascii_digit))?;
+    let status = str::from_utf8(digits).ok().filter(|_| is_apart)?;
     status.parse().ok().filter(|status| (100..600).contains(status))
 }
 
