@@ -97,7 +97,7 @@ pub(crate) fn write_accept(
     if let Some(protocol) = protocol
         && !offered(request).any(|offered| offered == protocol)
     {
-        return Err(Misuse::Protocol(protocol.to_owned()));
+        return Err(Misuse::ProtocolNotOffered(protocol.to_owned()));
     }
     let key = request.header("sec-websocket-key", 0).unwrap_or_default();
     let text = io.out.buffer();

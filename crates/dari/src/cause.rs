@@ -205,10 +205,29 @@ pub(crate) enum End {
     },
     /// The host took the descriptor.
     Released,
-    /// Dialling failed.
+    /// The name has no address.
+    Dns,
+    /// No address could be reached.
     Connect(i32),
+    /// The proxy did not let us through; its status, or 0.
+    Proxy(u16),
+    /// TLS failed; the alert, or 0.
+    Tls { alert: u8 },
     /// The server's answer.
     Refused(u16),
+}
+
+impl End {
+    /// Whether it is what the host has asked for, however it came about in the end.
+    pub(crate) fn is_by_host(self, closing: Option<&Closing>) -> bool {
+        let we_closed = closing.is_some_and(|closing| closing.first == dari_core::By::Us && closing.failure.is_none());
+        match self {
+            Self::Abort | Self::Shutdown | Self::Released => true,
+            Self::Done => judge(self, closing).0 == Cause::Local,
+            Self::Eof | Self::Io(_) | Self::CloseTimeout(_) => we_closed,
+            _ => false,
+        }
+    }
 }
 
 /// What else is known when the story is told.
@@ -218,12 +237,13 @@ pub(crate) struct Scene<'a> {
     pub(crate) opened: bool,
     pub(crate) unsent_bytes: u64,
     pub(crate) unsent_messages: u64,
+    pub(crate) detail: Option<&'a str>,
 }
 
 impl Close {
     /// Tells the story.
     pub(crate) fn new(scene: Scene<'_>) -> Self {
-        let Scene { end, closing, opened, unsent_bytes, unsent_messages } = scene;
+        let Scene { end, closing, opened, unsent_bytes, unsent_messages, detail } = scene;
         let failure = closing.and_then(|closing| closing.failure);
         let received = closing.and_then(|closing| closing.received.as_ref());
         let (cause, by) = judge(end, closing);
@@ -238,7 +258,7 @@ impl Close {
         };
         let (os_error, status) = match end {
             End::Io(errno) | End::Connect(errno) => (errno, 0),
-            End::Refused(status) => (0, status),
+            End::Refused(status) | End::Proxy(status) => (0, status),
             _ => (0, 0),
         };
         let mut close = Self {
@@ -258,14 +278,14 @@ impl Close {
             unsent_bytes,
             unsent_messages,
             os_error,
-            tls_alert: 0,
+            tls_alert: if let End::Tls { alert } = end { alert.into() } else { 0 },
         };
-        close.text = close.tell(end, failure);
+        close.text = close.tell(end, failure, detail);
         close
     }
 
     /// The whole story in one line, for a log.
-    fn tell(&self, end: End, failure: Option<Failure>) -> String {
+    fn tell(&self, end: End, failure: Option<Failure>, detail: Option<&str>) -> String {
         let mut text = self.cause.text().to_owned();
         let mut add = |part: String| text.push_str(&part);
         if let Some(Failure { violation, offset }) = failure {
@@ -283,8 +303,13 @@ impl Close {
             Cause::HandshakeTimeout | Cause::IdleTimeout | Cause::CloseTimeout if self.met > 0 => {
                 add(format!(" ({} ms)", self.met));
             }
+            Cause::Connect if detail.is_some() => {}
             _ if self.os_error != 0 => add(format!(": {}", io::Error::from_raw_os_error(self.os_error))),
             _ => {}
+        }
+        if let Some(detail) = detail {
+            let between = if matches!(self.cause, Cause::Eof | Cause::HandshakeTimeout) { ", " } else { ": " };
+            add(format!("{between}{detail}"));
         }
         if !matches!(self.code, 0 | 1006) {
             add(format!(", code {}", self.code));
@@ -297,7 +322,8 @@ impl Close {
         }
         match end {
             End::Answered => add(", having answered".to_owned()),
-            End::Turned { .. } => {}
+            // That goes without saying.
+            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Refused(_) => {}
             _ if !self.opened => add(" before it was open".to_owned()),
             _ => {}
         }
@@ -344,7 +370,10 @@ pub(crate) fn judge(end: End, closing: Option<&Closing>) -> (Cause, By) {
         End::Memory { .. } => (Cause::Memory, By::Us),
         End::Turned { .. } => (Cause::Limit, By::Us),
         End::Released => (Cause::Released, By::Us),
+        End::Dns => (Cause::Dns, By::Network),
         End::Connect(_) => (Cause::Connect, By::Network),
+        End::Proxy(_) => (Cause::Proxy, By::Network),
+        End::Tls { .. } => (Cause::Tls, By::Us),
         End::Refused(_) => (Cause::Refused, By::Peer),
     }
 }

@@ -1,7 +1,7 @@
 //! What can be set, and what it is if nothing is said. Every default stands here, once, or at
 //! [`dari_core::Limits`].
 
-use crate::{Error, Log};
+use crate::{Error, Log, Tls};
 use dari_core::Deflate;
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct Config {
     /// Bytes allocated for all its connections: what they are receiving, what is queued for them, compression.
     /// Default 1 GiB.
     pub max_memory: usize,
-    /// Bytes of one read, and about what one connection gets of a turn. Default 256 KiB; at least 4 KiB.
+    /// Bytes of one read, and about what one connection gets of a turn. Default 256 KiB; at least 16 KiB.
     pub max_read: usize,
     /// Events of one turn. Default 1,024.
     pub max_events: usize,
@@ -172,6 +172,8 @@ pub struct Listen {
     pub folder: Option<PathBuf>,
     /// Who is let in, and how many.
     pub door: Door,
+    /// TLS, with certificates to show. Nothing is plain TCP.
+    pub tls: Option<Tls>,
 }
 
 /// Who is let in, and how many at a time.
@@ -213,4 +215,31 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     /// The header Origin.
     pub origin: Option<String>,
+    /// Whom to trust for `wss://`. Nothing is the system's certificates.
+    pub tls: Option<Tls>,
+    /// The name that the server's certificate has to be for, and that is asked for; nothing is the URL's.
+    pub tls_name: Option<String>,
+    /// A proxy: `http://host:port`, `socks5://host:port`, with `user:password@` if need be; or `env`, to have it from the
+    /// environment as curl does. Nothing is none.
+    pub proxy: Option<String>,
+    /// Whether and how to connect again. Nothing is not at all.
+    pub retry: Option<Reconnect>,
+}
+
+/// How to connect again after an end that was not this side's wish: after a random time from 0 to a bound that begins
+/// with `first_ms` and doubles with each attempt, up to `longest_ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct Reconnect {
+    /// The bound of the first delay. Default 1 s.
+    pub first_ms: u32,
+    /// The bound that no delay exceeds. Default 30 s.
+    pub longest_ms: u32,
+    /// Attempts in a row. Default and `u32::MAX`: no end.
+    pub count: u32,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { first_ms: 1_000, longest_ms: 30_000, count: u32::MAX }
+    }
 }

@@ -4,10 +4,12 @@
 
 use crate::cause::End;
 use crate::config::{Limits, MOST_LINGER, NEVER as NO_LIMIT};
+use crate::dial::Dialling;
 use crate::folder::FileBody;
 use crate::outbox::Outbox;
 use crate::timers::NEVER;
 use crate::topics::Subscription;
+use crate::wire::Wire;
 use dari_core::{Connection, State};
 use socket2::{SockAddr, Socket};
 use std::ffi::c_void;
@@ -75,6 +77,8 @@ pub(crate) enum Peer {
     V6(Box<SocketAddrV6>),
     /// A unix socket, whose peer mostly has no name.
     Local,
+    /// None is known yet.
+    Nobody,
 }
 
 impl Peer {
@@ -97,7 +101,7 @@ impl Peer {
         match self {
             Self::V4(ip, _) => Some(IpAddr::V4(*ip)),
             Self::V6(address) => Some(IpAddr::V6(*address.ip())),
-            Self::Local => None,
+            Self::Local | Self::Nobody => None,
         }
     }
 }
@@ -111,6 +115,7 @@ impl fmt::Display for Peer {
             Self::V4(address, port) => write!(f, "{address}:{port}"),
             Self::V6(address) => address.fmt(f),
             Self::Local => f.write_str("unix:"),
+            Self::Nobody => Ok(()),
         }
     }
 }
@@ -126,8 +131,12 @@ pub(crate) struct Rare {
     pub(crate) finish: Option<Finish>,
     /// It is over; the hooks are to be told.
     pub(crate) end: Option<End>,
-    /// Addresses that were not tried yet.
-    pub(crate) addresses: Vec<SockAddr>,
+    /// What it is doing, having not got through yet.
+    pub(crate) dialling: Option<Box<Dialling>>,
+    /// It is encrypted.
+    pub(crate) wire: Option<Box<Wire>>,
+    /// What else there is to say of its end.
+    pub(crate) detail: Option<Box<str>>,
     /// The loop shuts down, and that is why its Close frame was sent.
     pub(crate) is_shutdown: bool,
     /// What a slow peer will not get, and the host was not told yet: messages and bytes.
@@ -232,11 +241,29 @@ impl Conn {
     /// Bytes of memory that are held on its account.
     pub(crate) fn held(&self) -> usize {
         let waiting = self.rare.as_ref().map_or(0, |rare| rare.waiting.capacity());
-        self.core.held() + waiting + self.outbox.as_ref().map_or(0, |outbox| outbox.charged)
+        let wire = self.wire().map_or(0, Wire::charged);
+        self.core.held() + waiting + wire + self.outbox.as_ref().map_or(0, |outbox| outbox.charged)
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len()) + self.wire().map_or(0, Wire::queued)
+    }
+
+    pub(crate) fn wire(&self) -> Option<&Wire> {
+        self.rare.as_ref()?.wire.as_deref()
+    }
+
+    /// What it was waiting for before it was open.
+    pub(crate) fn stage(&self) -> &'static str {
+        if let Some(dialling) = self.rare.as_ref().and_then(|rare| rare.dialling.as_ref()) {
+            return dialling.stage();
+        }
+        match (self.wire(), self.core.is_client()) {
+            (Some(wire), _) if wire.is_handshaking() => "in the TLS handshake",
+            (_, true) => "waiting for the server's answer",
+            (_, false) if self.core.asks_upgrade() => "waiting for this side's answer",
+            (_, false) => "waiting for the request",
+        }
     }
 
     /// The next thing that is due, and when.

@@ -117,6 +117,8 @@ pub(crate) fn tell_open(net: &mut Net, slot: u32) {
     conn.mark = now;
     net.stats.opened += 1;
     net.stats.open += 1;
+    let endpoint = conn.endpoint;
+    net.dial_opened(endpoint);
     net.say(Level::Debug, "open", Some(slot), || "open".to_owned());
     hook(net, slot, "open", |handler, net, id| handler.open(net, id));
 }
@@ -182,7 +184,9 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) {
         opened: conn.opened,
         unsent_bytes: (bytes + waiting) as u64,
         unsent_messages: (messages + messages_waiting) as u64,
+        detail: conn.rare.as_ref().and_then(|rare| rare.detail.as_deref()),
     });
+    let (endpoint, by_host) = (conn.endpoint, end.is_by_host(conn.core.closing()));
     let level = match close.cause.is_failure() {
         _ if !conn.seen => Level::Debug,
         true => Level::Warn,
@@ -198,6 +202,10 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) {
         hook(net, slot, "error", |handler, net, id| handler.error(net, id, &close));
     }
     hook(net, slot, "close", |handler, net, id| handler.close(net, id, &close));
+    if let Some((dial, attempt, delay_ms)) = net.dial_ended(endpoint, &close, by_host) {
+        net.say(Level::Info, "retry", None, || format!("attempt {attempt} in {delay_ms} ms"));
+        hook_of(net, endpoint, None, "retry", |handler, net| handler.retry(net, dial, attempt, delay_ms));
+    }
 }
 
 /// Calls a hook of the connection's endpoint.

@@ -6,6 +6,7 @@ use crate::conn::{Finish, Peer};
 use crate::log::Level;
 use crate::timers::Due;
 use crate::visitors::{Network, Refused, Visitor, Visitors, forwarded};
+use crate::wire::Wire;
 use crate::{Error, ListenerId, Net, sys};
 use dari_core::Connection;
 use socket2::Socket;
@@ -192,13 +193,18 @@ impl Net {
         let (conns, now) = (self.conns.len(), self.now);
         let Some(endpoint) = self.endpoints.get_mut(slot) else { return };
         let core = Connection::server(Arc::clone(&endpoint.core));
+        let wire = endpoint.how.tls.as_ref().map(Wire::server).transpose();
         let Some(gate) = &mut endpoint.gate else { return };
         let entered = if conns >= gate.most { Err(Which::Conns) } else { gate.enter(&peer, now) };
         match entered {
             Ok(counted) => {
                 let left = counted.then(|| peer.clone());
-                match self.add(core, socket, peer, slot) {
-                    Ok(slot) => {
+                let added = wire.and_then(|wire| Ok((self.add(core, socket, peer, slot)?, wire)));
+                match added {
+                    Ok((slot, wire)) => {
+                        if let Some(wire) = wire {
+                            self.set_wire(slot, wire);
+                        }
                         if let Some(conn) = self.conns.get_mut(slot) {
                             conn.counted = counted;
                         }
@@ -214,16 +220,20 @@ impl Net {
             }
             Err(which) => {
                 self.turned_away(slot, which, Some(&peer));
-                self.say_farewell(slot, core, socket, peer, which);
+                let is_plain = matches!(wire, Ok(None));
+                self.say_farewell(slot, core, (socket, is_plain), peer, which);
             }
         }
     }
 
     /// Tells a peer that there is no room: the answer, the end of our side, and then whatever it still has to say,
     /// which would destroy the answer if nobody read it.
-    fn say_farewell(&mut self, endpoint: u32, core: Connection, socket: Socket, peer: Peer, which: Which) {
-        if self.farewells >= FAREWELLS {
-            bid(&socket);
+    fn say_farewell(&mut self, endpoint: u32, core: Connection, way: (Socket, bool), peer: Peer, which: Which) {
+        let (socket, is_plain) = way;
+        if self.farewells >= FAREWELLS || !is_plain {
+            if is_plain {
+                bid(&socket);
+            }
             return self.stats.count_close(Cause::Limit);
         }
         let limit = self.gate(endpoint).map_or(0, |gate| gate.limit(which));

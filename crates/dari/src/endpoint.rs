@@ -1,17 +1,16 @@
 //! Where connections come from: listeners, whose door is in `door`, and dials, which make them.
 
-use crate::cause::End;
-use crate::config::{Connect, Limits, Listen, Origins};
-use crate::conn::Peer;
+use crate::config::{Limits, Listen, Origins};
+use crate::dial::Dial;
 use crate::door::{Gate, Listener};
-use crate::ids::{ConnId, ListenerId};
+use crate::ids::ListenerId;
 use crate::log::Level;
 use crate::net::{Kind, token};
 use crate::{Error, Handler, Net, folder};
-use dari_core::{Connection, Host, Io, Opening, Request, Url, is_same_origin};
+use dari_core::{Request, is_same_origin};
 use mio::Interest;
 use mio::unix::SourceFd;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -27,16 +26,16 @@ pub(crate) struct Endpoint {
     pub(crate) handler: Option<Box<dyn Handler>>,
     pub(crate) conns: usize,
     pub(crate) listener: Option<Listener>,
-    /// A dial has none.
     pub(crate) gate: Option<Gate>,
+    pub(crate) dial: Option<Box<Dial>>,
 }
 
 impl Endpoint {
-    fn new(how: Listen, handler: Box<dyn Handler>) -> Self {
+    pub(crate) fn new(how: Listen, handler: Box<dyn Handler>) -> Self {
         let core = Arc::new(how.limits.core());
         let limits = Arc::new(how.limits.ordered());
         let how = Listen { limits: Limits::clone(&limits), ..how };
-        Self { how, limits, core, handler: Some(handler), conns: 0, listener: None, gate: None }
+        Self { how, limits, core, handler: Some(handler), conns: 0, listener: None, gate: None, dial: None }
     }
 
     /// Whether a page of this request's origin may open a WebSocket here.
@@ -103,88 +102,11 @@ impl Net {
         Ok(())
     }
 
-    /// Connects to a `ws://` URL: `open` or `close` follows.
-    pub fn connect(&mut self, url: &str, how: Connect, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
-        self.refuse_when_closing()?;
-        let url = Url::parse(url).map_err(|bad| Error::Argument(format!("{url:?}: {bad}")))?;
-        if url.tls {
-            return Err(Error::Unsupported("wss:// is not supported yet"));
-        }
-        let mut addresses = addresses(&url)?;
-        how.limits.check()?;
-        let Connect { limits, protocols, headers, origin } = how;
-        let opening = Opening { authority: url.authority, target: url.target, protocols, origin, headers };
-        let listen = Listen { limits, ..Listen::default() };
-        let endpoint = Endpoint::new(listen, handler);
-        let mut request = Vec::new();
-        let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut request };
-        let core = Connection::client(Arc::clone(&endpoint.core), opening, &mut io)?;
-
-        let first = addresses.remove(0);
-        let (socket, error) = dial(&first).map_err(|error| Error::system("making a socket", &error))?;
-        self.stats.dialled += 1;
-        let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
-        let slot = self.add(core, socket, Peer::new(&first), endpoint).inspect_err(|_| {
-            self.endpoints.remove(endpoint);
-        })?;
-        if let Some(conn) = self.conns.get_mut(slot) {
-            (conn.seen, conn.dialling) = (true, true);
-            conn.rare().addresses = addresses;
-            conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
-        }
-        if let Some(error) = error {
-            self.dial_failed(slot, error.raw_os_error().unwrap_or_default());
-        }
-        // The deadline of its handshake is set now.
-        self.tell_host();
-        Ok(ConnId(self.conns.id(slot)))
-    }
-
-    /// A dial's socket is writable, or has failed: which of the two?
-    pub(crate) fn dialled(&mut self, slot: u32) {
-        let Some(conn) = self.conns.get_mut(slot) else { return };
-        match conn.socket.take_error() {
-            Ok(None) if conn.socket.peer_addr().is_ok() => {
-                conn.dialling = false;
-                if let Some(rare) = &mut conn.rare {
-                    rare.addresses = Vec::new();
-                }
-                self.touch(slot);
-            }
-            // Woken without a result.
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => self.dial_failed(slot, error.raw_os_error().unwrap_or_default()),
-        }
-    }
-
-    /// Tries the next address, if there is one.
-    fn dial_failed(&mut self, slot: u32, errno: i32) {
-        let id = self.conns.id(slot);
-        let mut errno = errno;
-        while let Some(conn) = self.conns.get_mut(slot)
-            && let Some(address) = conn.rare.as_mut().and_then(|rare| rare.addresses.pop())
-        {
-            match dial(&address) {
-                Ok((socket, None)) => {
-                    let raw = socket.as_raw_fd();
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    conn.socket = socket;
-                    conn.peer = Peer::new(&address);
-                    conn.hung_up = false;
-                    match self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Conn, id), both) {
-                        Ok(()) => return,
-                        Err(error) => errno = error.raw_os_error().unwrap_or(errno),
-                    }
-                }
-                Ok((_, Some(error))) | Err(error) => errno = error.raw_os_error().unwrap_or(errno),
-            }
-        }
-        self.end(slot, End::Connect(errno));
-    }
-
-    /// A listener that is closed goes with its last connection, a dial with its only one.
+    /// A listener that is closed goes with its last connection, a dial with the last one that it makes.
     pub(crate) fn tidy_endpoint(&mut self, slot: u32) {
-        if self.endpoints.get(slot).is_some_and(|endpoint| endpoint.conns == 0 && endpoint.listener.is_none()) {
+        let Some(endpoint) = self.endpoints.get(slot) else { return };
+        let goes_on = endpoint.listener.is_some() || endpoint.dial.as_ref().is_some_and(|dial| dial.is_waiting());
+        if endpoint.conns == 0 && !goes_on {
             self.endpoints.remove(slot);
         }
     }
@@ -276,29 +198,4 @@ fn is_left_over(address: &SockAddr, file: Option<&PathBuf>) -> bool {
     is_socket
         && probe
             .is_ok_and(|probe| probe.connect(address).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused))
-}
-
-/// The addresses of a URL, the first to try first, the others in reverse.
-fn addresses(url: &Url) -> Result<Vec<SockAddr>, Error> {
-    let at = |host: IpAddr| SockAddr::from(SocketAddr::new(host, url.port));
-    match &url.host {
-        Host::Address(address) => Ok(vec![at(*address)]),
-        Host::Name(name) if name == "localhost" => {
-            Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())])
-        }
-        Host::Name(_) => Err(Error::Unsupported("host names are not resolved yet: use an address, or localhost")),
-    }
-}
-
-/// Begins to connect. The second part of the result is what went wrong at once.
-fn dial(address: &SockAddr) -> io::Result<(Socket, Option<io::Error>)> {
-    let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    let error = match socket.connect(address) {
-        Ok(()) => None,
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => None,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
-        Err(error) => Some(error),
-    };
-    Ok((socket, error))
 }

@@ -1,6 +1,6 @@
 //! What a program hears: the hooks, the same for servers and clients.
 
-use crate::{Close, ConnId, Limited, Net};
+use crate::{Close, ConnId, DialId, Limited, Net};
 use dari_core::Message;
 
 /// What is called when something happens on a connection.
@@ -34,6 +34,10 @@ pub trait Handler {
 
     /// The connection failed; [`close`](Self::close) follows at once with the same story.
     fn error(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}
+
+    /// A dial will connect again: as the `attempt`th time in a row, from 1, after `delay_ms`. Comes after the
+    /// [`close`](Self::close) of the connection before.
+    fn retry(&mut self, net: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {}
 
     /// The connection is over, opened or not.
     fn close(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}

@@ -13,13 +13,15 @@ use crate::memory::Shared;
 use crate::outbox::Outbox;
 use crate::output::Outgoing;
 use crate::remote::Remote;
+use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
 use crate::stats::Ends;
 use crate::sys::{SystemEntropy, TimerFd};
 use crate::timers::{Due, NEVER, Timers};
 use crate::topics::Topics;
 use crate::watch::{UserTimer, Watch};
-use crate::{Config, ConnId, Error, Past, Slow, Stats};
+use crate::wire::Wire;
+use crate::{Config, ConnId, Error, Past, Slow, Stats, Tls};
 use dari_core::{Buffers, Connection, Io};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
@@ -84,6 +86,13 @@ pub struct Net {
     pub(crate) lines: Lines,
     pub(crate) slow_hook_ms: u32,
     pub(crate) farewells: usize,
+    /// Whom clients trust if nobody says.
+    pub(crate) trust: Option<Tls>,
+    pub(crate) resolver: Option<Resolver>,
+    /// Buffers of encrypted connections: for ciphertext, and for plaintext that is put together. And an empty queue.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) nothing: Outbox,
     /// A descriptor that is let go of when there are no others.
     pub(crate) spare: Option<Socket>,
     pub(crate) shutdown: Option<Box<Shutdown>>,
@@ -132,6 +141,11 @@ impl Net {
             lines: Lines::new(config.log),
             slow_hook_ms: config.slow_hook_ms,
             farewells: 0,
+            trust: None,
+            resolver: None,
+            sealed: Vec::new(),
+            scratch: Vec::new(),
+            nothing: Outbox::default(),
             spare: None,
             shutdown: None,
             entropy: SystemEntropy::new(),
@@ -278,9 +292,14 @@ impl Net {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.leave_all(slot);
         self.take_waiting(slot);
+        let id = self.conns.id(slot);
         let Some(mut conn) = self.conns.remove(slot) else { return };
-        if let Some(outbox) = &conn.outbox {
-            self.buffers.account(outbox.charged, 0);
+        let outbox = conn.outbox.as_ref().map_or(0, |outbox| outbox.charged);
+        self.buffers.account(outbox + conn.wire().map_or(0, Wire::charged), 0);
+        if conn.dialling
+            && let Some(resolver) = &mut self.resolver
+        {
+            resolver.cancel(id);
         }
         self.farewells -= usize::from(conn.is_farewell);
         self.timers.cancel(conn.deadline, Due::Conn(slot));
@@ -300,6 +319,7 @@ impl Net {
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
         let apart = self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest);
         let conn = self.conns.get_mut(slot)?;
+        let is_plain = conn.wire().is_none();
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
         let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
         queue.apart = apart;
@@ -308,7 +328,7 @@ impl Net {
             shared: if self.publishing { Some(&mut self.shared) } else { None },
             socket: &conn.socket,
             rx: if uses_tx { self.rx.clone() } else { 0..0 },
-            may_write: !conn.dialling && !conn.blocked,
+            may_write: !conn.dialling && !conn.blocked && is_plain,
             blocked: conn.blocked,
             error: None,
         };
@@ -347,24 +367,14 @@ impl Net {
         let now = self.now.max(1);
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let mut failed = None;
-        if self.current == Some(slot) && !self.tx.is_empty() {
+        if conn.wire().is_some() {
+            self.flush_wire(slot, rx);
+        } else if self.current == Some(slot) && !self.tx.is_empty() {
             if !conn.dialling && !conn.is_over() {
                 failed = self.tx.write(&conn.socket, rx, &[]).err();
             }
-            if !self.tx.is_empty() {
-                // The kernel is full: what is left moves into an outbox of the connection's own.
-                let kept = self.tx.keep(rx);
-                let mut outbox = Box::new(std::mem::take(&mut self.tx));
-                outbox.moved = now;
-                outbox.trim();
-                conn.outbox = Some(outbox);
-                conn.blocked = true;
-                if kept.is_err() {
-                    let end = End::out_of_memory(&self.buffers);
-                    self.end(slot, end);
-                }
-                self.recount(slot);
-            }
+            conn.blocked |= !self.tx.is_empty();
+            self.keep_tx(slot, rx);
         } else if let Some(outbox) = conn.outbox.as_mut().filter(|_| !conn.dialling && !conn.blocked) {
             let before = outbox.len();
             failed = outbox.write(&conn.socket, &[], &[]).err();
@@ -394,7 +404,25 @@ impl Net {
         }
     }
 
-    fn drop_outbox(&mut self, slot: u32) {
+    /// The kernel is full: what is left of `tx` moves into an outbox of the connection's own.
+    pub(crate) fn keep_tx(&mut self, slot: u32, rx: &[u8]) {
+        if self.current != Some(slot) || self.tx.is_empty() {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let kept = self.tx.keep(rx);
+        let mut outbox = Box::new(std::mem::take(&mut self.tx));
+        outbox.moved = self.now.max(1);
+        outbox.trim();
+        conn.outbox = Some(outbox);
+        self.recount(slot);
+        if kept.is_err() {
+            let end = End::out_of_memory(&self.buffers);
+            self.end(slot, end);
+        }
+    }
+
+    pub(crate) fn drop_outbox(&mut self, slot: u32) {
         if let Some(outbox) = self.conns.get_mut(slot).and_then(|conn| conn.outbox.take()) {
             self.buffers.account(outbox.charged, 0);
         }
@@ -475,6 +503,14 @@ impl Net {
             conn.rare().end.get_or_insert(end);
             self.touch(slot);
         }
+    }
+
+    /// The same, with more to say of it.
+    pub(crate) fn end_with(&mut self, slot: u32, end: End, detail: impl Into<Box<str>>) {
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.rare().detail.get_or_insert_with(|| detail.into());
+        }
+        self.end(slot, end);
     }
 
     /// Makes sure that the timer of a connection goes off in time. It may go off too early: then it is set anew.

@@ -271,6 +271,33 @@ impl Outbox {
         Ok(extra_gone)
     }
 
+    /// The bytes that come next: as they lie, up to `most`, if there are `enough` in one place, else put together in
+    /// `scratch`.
+    pub(crate) fn front<'a>(
+        &'a self,
+        rx: &'a [u8],
+        most: usize,
+        enough: usize,
+        scratch: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        let pieces = self.chunks.iter().map(|piece| piece.chunk.bytes(rx)).chain([&self.tail[..]]);
+        let mut skip = self.written;
+        let mut pieces = pieces.map(|piece| piece.get(std::mem::take(&mut skip)..).unwrap_or_default());
+        let mut first = pieces.next().unwrap_or_default();
+        if first.len() >= enough {
+            return &first[..first.len().min(most)];
+        }
+        scratch.clear();
+        loop {
+            let room = enough - scratch.len();
+            scratch.extend_from_slice(&first[..first.len().min(room)]);
+            match pieces.next() {
+                Some(next) if scratch.len() < enough => first = next,
+                _ => return scratch,
+            }
+        }
+    }
+
     /// Copies what lies in the receive buffer, which is about to be used again.
     pub(crate) fn keep(&mut self, rx: &[u8]) -> Result<(), TryReserveError> {
         if !self.refers {
@@ -322,7 +349,8 @@ impl Outbox {
         }
     }
 
-    fn advance(&mut self, sent: usize) {
+    /// Takes bytes off the front: they have gone.
+    pub(crate) fn advance(&mut self, sent: usize) {
         self.gone += sent as u64;
         self.written += sent;
         while let Some(Piece { chunk, part }) = self.chunks.front()

@@ -3,11 +3,12 @@
 use crate::cause::End;
 use crate::deliver::{deliver, tell_open};
 use crate::turn::Loop;
+use crate::wire::Wire;
 use dari_core::State;
 use std::io::{self, Read};
 
 /// Bytes that one read has room for at least.
-pub(crate) const LEAST: usize = 4 << 10;
+const LEAST: usize = 4 << 10;
 
 /// The period of the limit on control frames, in milliseconds.
 const SECOND: u64 = 1_000;
@@ -29,7 +30,11 @@ impl Loop {
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
         }
-        self.receive(slot);
+        if self.net.conns.get(slot).is_some_and(|conn| conn.wire().is_some()) {
+            self.receive_wire(slot);
+        } else {
+            self.receive(slot);
+        }
         self.net.flush(slot, &self.rx);
         self.net.current = None;
     }
@@ -76,7 +81,7 @@ impl Loop {
 
     /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
     /// nothing more in the socket.
-    fn feed(&mut self, slot: u32, len: usize, drained: bool) {
+    pub(crate) fn feed(&mut self, slot: u32, len: usize, drained: bool) {
         let now = self.net.now;
         let mut at = 0;
         while at < len {
@@ -121,9 +126,12 @@ impl Loop {
     }
 
     /// The peer has ended its side of the stream.
-    fn ended(&mut self, slot: u32) {
+    pub(crate) fn ended(&mut self, slot: u32) {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         conn.eof = true;
+        if let Some(how) = conn.wire().map(Wire::end) {
+            conn.rare().detail = Some(how.into());
+        }
         let core = &conn.core;
         let end = match (core.state(), conn.finish()) {
             // What is queued may still reach it.

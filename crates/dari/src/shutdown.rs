@@ -40,6 +40,7 @@ impl Net {
             // It is on the list, so it is there.
             self.close_listener(listener).unwrap_or_default();
         }
+        self.stop_dials();
         let ids = self.all_conns();
         self.say(Level::Info, "shutdown", None, || format!("{} connections are told to go", ids.len()));
         let until = began.saturating_add(spread).saturating_add(grace_ms.into());

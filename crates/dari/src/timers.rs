@@ -15,6 +15,10 @@ pub(crate) enum Due {
     User(u32),
     /// A listener tells whom it has turned away.
     Report(u32),
+    /// The next address of a client's race.
+    Race(u32),
+    /// A dial connects again.
+    Dial(u32),
     /// The shutdown of the loop goes on.
     Shutdown,
     /// Connections that wait for memory have waited long enough.

@@ -13,8 +13,8 @@ use crate::cause::End;
 use crate::conn::{Finish, What};
 use crate::deliver::{tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed};
 use crate::net::{DECAY_MS, Kind};
-use crate::read::LEAST;
 use crate::timers::{Due, NEVER};
+use crate::tls::RECORD;
 use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
 use mio::Events;
@@ -35,18 +35,20 @@ pub struct Loop {
     events: Events,
     /// The receive buffer of all connections.
     pub(crate) rx: Box<[u8]>,
+    /// The same for what is encrypted; empty until it is needed.
+    pub(crate) cipher: Box<[u8]>,
 }
 
 impl Loop {
     /// Makes a loop.
     pub fn new(config: Config) -> Result<Self, Error> {
         let (max_read, max_events) =
-            (config.max_read.clamp(LEAST, MOST_READ), config.max_events.clamp(1, MOST_EVENTS));
+            (config.max_read.clamp(RECORD, MOST_READ), config.max_events.clamp(1, MOST_EVENTS));
         let mut net = Net::new(config).map_err(|error| Error::system("making a poller", &error))?;
         let rx = vec![0; max_read].into_boxed_slice();
         let start = rx.as_ptr() as usize;
         net.rx = start..start + rx.len();
-        Ok(Self { net, events: Events::with_capacity(max_events), rx })
+        Ok(Self { net, events: Events::with_capacity(max_events), rx, cipher: Box::default() })
     }
 
     /// What lives on the loop.
@@ -113,6 +115,7 @@ impl Loop {
         self.net.tick();
         self.net.closing = true;
         self.net.shutdown = None;
+        self.net.stop_dials();
         for listener in self.net.listeners() {
             // It is on the list, so it is there.
             self.net.close_listener(listener).unwrap_or_default();
@@ -183,10 +186,12 @@ impl Loop {
     fn conn_event(&mut self, id: u64, readable: bool, writable: bool, over: bool) {
         let Some(slot) = self.net.conns.find(id) else { return };
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
-        conn.hung_up |= over;
         if conn.dialling {
             self.net.dialled(slot);
-        } else if writable && conn.blocked {
+            return self.settle(slot);
+        }
+        conn.hung_up |= over;
+        if writable && conn.blocked {
             conn.blocked = false;
             self.net.flush(slot, &[]);
             self.net.touch(slot);
@@ -238,6 +243,8 @@ impl Loop {
                 Due::Accept(slot) => self.accept_later(slot),
                 Due::User(slot) => self.net.fire(slot),
                 Due::Report(slot) => tell_limited(&mut self.net, slot),
+                Due::Race(slot) => self.net.race_on(slot),
+                Due::Dial(slot) => self.net.dial_again(slot),
                 Due::Shutdown => self.net.shut_on(),
                 Due::Memory => self.net.lose_patience(),
                 Due::Decay => {
@@ -271,7 +278,11 @@ impl Loop {
         }
         let finish = conn.finish();
         let end = match what {
-            What::Handshake => End::HandshakeTimeout(limits.handshake_ms),
+            What::Handshake => {
+                let stage = conn.stage();
+                conn.rare().detail = Some(stage.into());
+                End::HandshakeTimeout(limits.handshake_ms)
+            }
             What::KeepAlive => End::Answered,
             What::Stall => End::Stalled(limits.stall_ms),
             What::Close if conn.is_shutdown() => {
@@ -295,6 +306,7 @@ impl Loop {
     }
 
     fn call_for_others(&mut self) {
+        self.net.take_answers();
         for call in self.net.remote.take_calls() {
             timed(&mut self.net, "call", None, |net| call.call(net));
         }
@@ -374,11 +386,14 @@ impl Loop {
         }
         let eof = conn.eof;
         let Some(mut finish) = conn.finish() else { return };
+        let is_empty = is_empty && self.net.close_wire(slot);
         if is_empty && finish.half_close {
             finish.half_close = false;
             // It fails when the connection is gone, which the next read tells.
-            let _ = conn.socket.shutdown(Shutdown::Write);
-            conn.rare().finish = Some(finish);
+            if let Some(conn) = self.net.conns.get_mut(slot) {
+                let _ = conn.socket.shutdown(Shutdown::Write);
+                conn.rare().finish = Some(finish);
+            }
         }
         if is_empty && (eof || !finish.wait) {
             return self.net.end(slot, finish.end);
@@ -396,6 +411,7 @@ impl Loop {
     fn say_goodbye(&mut self, slot: u32) {
         self.net.io(slot, |core, io| core.close(1001, "", io));
         self.net.flush(slot, &[]);
+        self.net.close_wire(slot);
         if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
             let _ = conn.socket.shutdown(Shutdown::Write);
             // A socket that is closed with unread bytes resets the connection, and the 1001 is lost.
@@ -408,6 +424,9 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         if self.net.is_forked() {
+            if let Some(resolver) = self.net.resolver.take() {
+                resolver.forget();
+            }
             return self.net.forget_files();
         }
         // Those who asked from other threads hear of it, even if the loop could not be closed in order.

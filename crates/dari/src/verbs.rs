@@ -201,6 +201,9 @@ impl Net {
         if self.queued(slot) > 0 || entry.dialling {
             return busy("bytes are queued: they would be lost");
         }
+        if entry.wire().is_some() {
+            return Err(Error::Unsupported("an encrypted connection can not be taken away from what encrypts it"));
+        }
         if self.current == Some(slot) && self.is_more_behind {
             return busy("more of what was read waits behind this hook");
         }
@@ -272,6 +275,11 @@ impl Net {
     /// The subprotocol agreed on.
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
         self.conns.get(self.find(conn).ok()?)?.core.protocol()
+    }
+
+    /// The certificate (DER) that the peer of an encrypted connection has shown.
+    pub fn certificate(&self, conn: ConnId) -> Option<&[u8]> {
+        self.conns.get(self.find(conn).ok()?)?.wire()?.peer_certificate()
     }
 
     /// The connection after `after`, the first one after nothing. Safe while connections come and go.
