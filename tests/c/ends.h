@@ -44,7 +44,7 @@ static inline void ends_text(const char *file, int line, const char *what, const
 #define ENDS_NUMBER(name, got, want) ends_number(file, line, name, (long long)(got), (long long)(want))
 
 static inline void ends_bytes(const char *file, int line, const char *what, dari_str_t got, const char *want) {
-    if (got.len == strlen(want) && memcmp(got.data, want, got.len) == 0) return;
+    if (got.len == strlen(want) && (got.len == 0 || memcmp(got.data, want, got.len) == 0)) return;
     fprintf(stderr, "%s:%d: %s is \"%.*s\", not \"%s\"\n", file, line, what, (int)got.len, got.data, want);
     check_failures++;
 }

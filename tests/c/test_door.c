@@ -321,6 +321,8 @@ static void running_out_of_descriptors_is_neither_a_spin_nor_the_end(void) {
     long end;
     double cpu;
     char answer[256];
+    /* It closes whom it accepts beyond a limit that it has set itself. */
+    if (check_in_valgrind()) return;
     door_listen(&door, "127.0.0.1:0", (dari_listen_t){.max_conns = 1000});
     fd = come_from(&door, 1);
     CHECK(ask(&door, fd, "") == 101);
@@ -346,7 +348,7 @@ static void running_out_of_descriptors_is_neither_a_spin_nor_the_end(void) {
     for (end = check_now_ms() + 1000; check_now_ms() < end; turns++)
         dari_loop_turn(door.pair.loop, (uint32_t)(end - check_now_ms() + 1));
     cpu = cpu_ms() - cpu;
-    CHECK(cpu < 20 && turns < 20);fprintf(stderr,"cpu %f turns %d turned %d reports %d\n",cpu,turns,(int)door.turned,(int)door.count);
+    CHECK(cpu < 20 && turns < 20);
     for (size_t i = 0; i < count; i++) close(taken[i]);
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     /* Nobody was counted who was not there, and nobody was told more than once a second. */

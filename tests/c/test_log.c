@@ -138,6 +138,7 @@ static void a_level_that_is_none_is_refused(void) {
     dari_loop_t *loop;
     CHECK_ERROR(dari_loop_new(&config, &loop), DARI_ERR_ARGUMENT, "log_level");
     CHECK(loop == NULL);
+    dari_loop_free(loop);
 }
 
 /* Runs a life and more with its standard output and error in a file, which has to stay empty. */
