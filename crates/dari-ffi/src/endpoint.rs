@@ -138,7 +138,7 @@ fn connect(how: dari_connect_t) -> Result<Connect, Refusal> {
 
 fn retry(how: &dari_connect_t) -> Option<Reconnect> {
     let default = Reconnect::default();
-    (how.retry_ms != 0).then(|| Reconnect {
+    (how.retry_ms != 0).then_some(Reconnect {
         first_ms: how.retry_ms,
         longest_ms: if how.retry_max_ms == 0 { default.longest_ms } else { how.retry_max_ms },
         count: if how.retry_count == 0 { default.count } else { how.retry_count },

@@ -326,7 +326,7 @@ impl Close {
         match end {
             End::Answered => add(", having answered".to_owned()),
             // That goes without saying.
-            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Refused(_) => {}
+            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Tls { .. } | End::Refused(_) => {}
             _ if !self.opened => add(" before it was open".to_owned()),
             _ => {}
         }
