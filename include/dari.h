@@ -98,6 +98,40 @@ typedef uint32_t dari_kind_t;
 // message on.
 #define DARI_DEFLATE_TAKEOVER 2u
 
+// For dari_limits_t, what happens to a message for a peer of whom max_backlog
+// bytes are queued: it is refused, DARI_ERR_FULL; what is published passes
+// the peer over.
+#define DARI_SLOW_REFUSE 0u
+// The connection is closed with 1013, and the message is refused.
+#define DARI_SLOW_CLOSE 1u
+// The oldest messages that have not begun to leave give way to it. Not with
+// DARI_DEFLATE_TAKEOVER, and never parts of messages or bodies.
+#define DARI_SLOW_DROP_OLDEST 2u
+
+// For dari_listen_t, a bit: the limits of one address hold for loopback
+// addresses and unix sockets, too.
+#define DARI_LISTEN_LIMIT_LOOPBACK 1u
+
+// In dari_limited_t, why peers were turned away: max_conns.
+#define DARI_LIMITED_CONNS 1u
+// max_conns_per_ip.
+#define DARI_LIMITED_PER_IP 2u
+// connects_per_second_per_ip.
+#define DARI_LIMITED_RATE 3u
+// The process or the system has no descriptors left, or no memory for them.
+#define DARI_LIMITED_DESCRIPTORS 4u
+
+// The level of a log line: what should be done can not be done.
+#define DARI_LOG_ERROR 1u
+// Something went wrong, mostly for one connection.
+#define DARI_LOG_WARN 2u
+// What a daemon's log has on an ordinary day.
+#define DARI_LOG_INFO 3u
+// Every connection's beginning and end.
+#define DARI_LOG_DEBUG 4u
+// Every step.
+#define DARI_LOG_TRACE 5u
+
 // As a size or a count: no limit. 0 is the default.
 #define DARI_UNLIMITED SIZE_MAX
 // As a number of milliseconds: never. 0 is the default.
@@ -271,6 +305,40 @@ typedef struct {
     int32_t tls_alert;
 } dari_close_t;
 
+// Peers that were turned away at the door, for `limited`. Only ever on loan,
+// and grows at its end.
+typedef struct {
+    // Where they came.
+    dari_listener_t listener;
+    // Why: DARI_LIMITED_*.
+    uint32_t which;
+    // 0.
+    uint32_t reserved;
+    // How many, since you were told last.
+    uint64_t count;
+    // The limit that struck; 0 for descriptors.
+    uint64_t limit;
+    // The last of them, "address:port"; empty if that is not known.
+    dari_str_t peer;
+} dari_limited_t;
+
+// A line of the log. Only ever on loan, and grows at its end.
+typedef struct {
+    // DARI_LOG_*.
+    uint32_t level;
+    // 0.
+    uint32_t reserved;
+    // Whose it is, or id 0.
+    dari_conn_t conn;
+    // What happened, in a word: "listen", "accept", "open", "close",
+    // "dropped", "limited", "memory", "slow_hook", "shutdown", "log".
+    dari_str_t event;
+    // Who is there, "address:port", or nothing.
+    dari_str_t peer;
+    // What happened, in a line, without a newline.
+    dari_str_t text;
+} dari_log_t;
+
 // What dari calls when something happens: the same for both sides.
 //
 // Set struct_size; every other field may stay zero, and every hook may be
@@ -310,6 +378,13 @@ typedef struct {
     // its connection.
     void (*part)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *part,
                  uint32_t last);
+    // Messages that a slow peer will not get: they were dropped to make room
+    // for newer ones, or were published and passed it over. At the end of the
+    // turn, all of it in one.
+    void (*dropped)(void *user, dari_loop_t *loop, dari_conn_t conn, size_t messages, size_t bytes);
+    // Peers were turned away at the door of the listener: told 503, and closed.
+    // Called at most once a second for each reason.
+    void (*limited)(void *user, dari_loop_t *loop, const dari_limited_t *what);
 } dari_handler_t;
 
 // What one peer may cost. A field that is 0 has its default.
@@ -325,7 +400,8 @@ typedef struct {
     // Bytes queued at which `drain` is called and reading goes on. Default
     // 64 KiB. One that is not below high_water is a quarter of that.
     size_t low_water;
-    // Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
+    // Bytes queued from which on `slow` decides what happens to a message.
+    // Default 4 MiB. So at most this and one message wait.
     size_t max_backlog;
     // Longest head of a request or an answer, in bytes. Default 16 KiB.
     size_t max_head;
@@ -357,6 +433,17 @@ typedef struct {
     // Pings and pongs that a peer may send in a second. Default 250,000.
     // UINT32_MAX lifts it.
     uint32_t max_controls;
+    // DARI_SLOW_*. Default DARI_SLOW_REFUSE.
+    uint32_t slow;
+    // Longest target of a request, in bytes. Default 8 KiB.
+    size_t max_target;
+    // Header lines of a request or an answer. Default 100; more than 100 has no
+    // effect.
+    uint32_t max_headers;
+    // Empty frames that a message may hold before its last one. Default 1,000.
+    uint32_t max_empty_fragments;
+    // How long a connection is kept for another plain request. Default 15 s.
+    uint32_t keep_alive_ms;
     // 0.
     uint32_t reserved;
 } dari_limits_t;
@@ -376,6 +463,23 @@ typedef struct {
     // A folder whose files are served to GET and HEAD; `http` is asked only
     // for what is not in it. NULL: none.
     const char *folder;
+    // Networks whose header X-Forwarded-For is believed, "10.0.0.0/8", "::1",
+    // "unix:"; a NULL ends the list. NULL: none. Whom they speak for counts
+    // in the limits of one address, and is what dari_conn_peer gives.
+    const char *const *trusted_proxies;
+    // Connections of the whole loop from which on peers are turned away.
+    // Default: the soft RLIMIT_NOFILE, less 64.
+    size_t max_conns;
+    // Connections of one address at a time; IPv6 counts by /64. Default 1,024.
+    // Not for loopback addresses, unix sockets and trusted proxies.
+    size_t max_conns_per_ip;
+    // Connections of one address in a second, four times as many in a burst.
+    // Default 256. Not for those either.
+    size_t connects_per_second_per_ip;
+    // Bits: DARI_LISTEN_LIMIT_LOOPBACK.
+    uint32_t flags;
+    // 0.
+    uint32_t reserved;
 } dari_listen_t;
 
 // How to connect. A field that is 0 or NULL has its default.
@@ -394,14 +498,86 @@ typedef struct {
     const char *origin;
 } dari_connect_t;
 
-// What a loop may cost. A field that is 0 has its default.
+// What a loop may cost, and whom it tells of itself. A field that is 0 or NULL
+// has its default.
 typedef struct {
     // sizeof(dari_loop_config_t).
     size_t struct_size;
     // Bytes that all its connections may allocate together for what they are
-    // receiving, and to compress. Default 1 GiB.
+    // receiving, for what is queued, and to compress. Default 1 GiB.
+    //
+    // Over nine tenths of it those that have received the most of a message are
+    // not read from; at the limit the one that holds the most is closed with
+    // 1013, and sends return DARI_ERR_MEMORY. Payloads of yours do not count.
     size_t max_memory;
+    // Bytes of one read, and about what one connection gets of a turn before
+    // the others are looked at. Default 256 KiB; at least 4 KiB.
+    size_t max_read;
+    // Events of one turn. Default 1,024.
+    uint32_t max_events;
+    // A hook that runs longer is counted, and told to `log` with its name: while
+    // it runs, everybody else waits. Default DARI_NEVER, which costs nothing.
+    uint32_t slow_hook_ms;
+    // The levels that `log` is called for: DARI_LOG_* and those below. Default 0,
+    // none.
+    uint32_t log_level;
+    // 0.
+    uint32_t reserved;
+    // Handed to `log`.
+    void *user;
+    // The log. A hook: called at the end of the turn in which it happened, and
+    // everything may be called in it. NULL: silence.
+    void (*log)(void *user, dari_loop_t *loop, const dari_log_t *line);
 } dari_loop_config_t;
+
+// What a loop has seen since it was made. Set struct_size before the call.
+typedef struct {
+    // sizeof(dari_stats_t).
+    size_t struct_size;
+    // Connections accepted, with those that were turned away at the door.
+    uint64_t accepted;
+    // Connections that this side set out to make.
+    uint64_t dialled;
+    // WebSockets that are open now.
+    uint64_t open;
+    // WebSockets that have opened.
+    uint64_t opened;
+    // Plain HTTP requests.
+    uint64_t requests;
+    // Messages received.
+    uint64_t messages_in;
+    // Messages taken to be sent.
+    uint64_t messages_out;
+    // Messages that slow peers will not get: see `dropped`.
+    uint64_t dropped;
+    // Connections turned away at the door: see `limited`.
+    uint64_t limited;
+    // Hooks that ran longer than slow_hook_ms.
+    uint64_t slow_hooks;
+    // Bytes of memory that count in max_memory, now.
+    uint64_t memory;
+    // The most that there were of them.
+    uint64_t memory_peak;
+    // Ends by cause: closes[DARI_CAUSE_EOF]. Those of connections that you never
+    // heard of are in it, too.
+    uint64_t closes[64];
+} dari_stats_t;
+
+// The end of a connection, remembered. Set struct_size before the call.
+typedef struct {
+    // sizeof(dari_past_t).
+    size_t struct_size;
+    // Which it was; its id is stale.
+    dari_conn_t conn;
+    // When it ended, in milliseconds of Unix time.
+    uint64_t ended_ms;
+    // How long it had been there, in milliseconds.
+    uint64_t lived_ms;
+    // Who was there: "address:port".
+    dari_str_t peer;
+    // What `close` was told.
+    dari_close_t why;
+} dari_past_t;
 
 #ifdef __cplusplus
 extern "C" {
@@ -449,7 +625,8 @@ DARI_API dari_status_t dari_loop_new(const dari_loop_config_t *config, dari_loop
 // DARI_ERR_PANIC it frees without calling hooks.
 DARI_API dari_status_t dari_loop_free(dari_loop_t *loop);
 
-// Runs the loop until dari_loop_stop or dari_remote_stop.
+// Runs the loop until dari_loop_stop, dari_remote_stop or the end of a
+// shutdown.
 //
 // It returns DARI_OK then, with all connections still there: run it again,
 // or free it. Not inside a hook: DARI_ERR_STATE. DARI_ERR_SYSTEM if the
@@ -458,6 +635,21 @@ DARI_API dari_status_t dari_loop_run(dari_loop_t *loop);
 
 // Makes dari_loop_run return after the turn that it is in.
 DARI_API dari_status_t dari_loop_stop(dari_loop_t *loop);
+
+// Ends everything on the loop in good order, while it runs on.
+//
+// Nobody is accepted any more; requests on connections that are there get 503.
+// Every peer is told 1001, one after the other within `spread_ms`, so that
+// they do not all come back at once; 0 tells all at once. What is queued is
+// sent before. Whoever has not answered `grace_ms` after the last was told is
+// dropped. When nobody is left `done` is called, which may be NULL, with how
+// many had to be dropped, and dari_loop_run returns. Every cause is
+// DARI_CAUSE_SHUTDOWN. Listening, connecting and another shutdown are
+// DARI_ERR_STATE from then on; timers and watches go on.
+DARI_API dari_status_t dari_loop_shutdown(dari_loop_t *loop, uint32_t spread_ms, uint32_t grace_ms,
+                                          void (*done)(void *user, dari_loop_t *loop,
+                                                       size_t dropped),
+                                          void *user);
 
 // Gives the one descriptor to put into a poll, epoll or select of yours.
 //
@@ -478,6 +670,19 @@ DARI_API dari_status_t dari_loop_turn(dari_loop_t *loop, uint32_t timeout_ms);
 // DARI_NEVER if there is nothing, and for a loop that is NULL or another
 // thread's. Only for a poll that does not use dari_loop_fd alone.
 DARI_API uint32_t dari_loop_timeout(const dari_loop_t *loop);
+
+// ----------------------------------------------------------------------------
+// Watching: what a loop has seen, and how its last connections ended.
+// ----------------------------------------------------------------------------
+
+// Tells what a loop has seen.
+DARI_API dari_status_t dari_loop_stats(const dari_loop_t *loop, dari_stats_t *out);
+
+// Tells how the `nth` last connection ended, 0 being the latest.
+//
+// The last 1,000 that had an id are remembered; beyond them it is
+// DARI_ERR_ARGUMENT. The texts are on loan until the loop runs again.
+DARI_API dari_status_t dari_loop_past(const dari_loop_t *loop, size_t nth, dari_past_t *out);
 
 // ----------------------------------------------------------------------------
 // Remotes: the one door to a loop for other threads and for signal handlers.
@@ -626,6 +831,17 @@ DARI_API dari_str_t dari_conn_protocol(const dari_loop_t *loop, dari_conn_t conn
 // Start with id 0; id 0 comes after the last. Connections may come and go on
 // the way. Those that are not open yet, or no more, are among them.
 DARI_API dari_conn_t dari_loop_next(const dari_loop_t *loop, dari_conn_t conn);
+
+// Takes the descriptor of a connection away from dari; it is yours to close.
+//
+// What dari has read of it and not handed on is written to `buf` of `size`
+// bytes, and its length to `len`. If there is no room: DARI_ERR_TOO_BIG, with
+// the length in `len`, and nothing has changed. DARI_ERR_STATE while bytes
+// wait to be sent, while a message or a request is half here, and in a hook
+// behind which more of what was read waits. `close` follows, with
+// DARI_CAUSE_RELEASED.
+DARI_API dari_status_t dari_conn_release(dari_loop_t *loop, dari_conn_t conn, int32_t *fd,
+                                         void *buf, size_t size, size_t *len);
 
 // ----------------------------------------------------------------------------
 // Requests: there from `upgrade` or `http` until you have answered.

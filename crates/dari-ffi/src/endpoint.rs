@@ -7,9 +7,10 @@ use crate::guard::arguments::{
 };
 use crate::guard::{getter, verb};
 use crate::hooks::CHandler;
+use crate::settings::*;
 use crate::status::{DARI_OK, Refusal, dari_status_t};
 use crate::types::*;
-use dari::{Connect, Deflate, Limits, Listen, Origins};
+use dari::{Connect, Deflate, Door, Limits, Listen, Origins, Slow};
 use std::ffi::c_char;
 
 /// Listens, and serves WebSockets and HTTP on one port.
@@ -82,6 +83,22 @@ fn listen(how: dari_listen_t) -> Result<Listen, Refusal> {
         protocols: optional_list("protocols", how.protocols)?.unwrap_or_default(),
         origins,
         folder: optional_path(how.folder).map(Into::into),
+        door: door(&how)?,
+    })
+}
+
+fn door(how: &dari_listen_t) -> Result<Door, Refusal> {
+    let default = Door::default();
+    let size = |given, default| if given == 0 { default } else { given };
+    if how.flags & !DARI_LISTEN_LIMIT_LOOPBACK != 0 {
+        return Err(argument(format!("flags {:#x} has a bit that is no DARI_LISTEN_*", how.flags)));
+    }
+    Ok(Door {
+        max_conns: (how.max_conns != 0).then_some(how.max_conns),
+        max_conns_per_ip: size(how.max_conns_per_ip, default.max_conns_per_ip),
+        connects_per_second_per_ip: size(how.connects_per_second_per_ip, default.connects_per_second_per_ip),
+        limit_loopback: how.flags & DARI_LISTEN_LIMIT_LOOPBACK != 0,
+        trusted_proxies: optional_list("trusted_proxies", how.trusted_proxies)?.unwrap_or_default(),
     })
 }
 
@@ -114,6 +131,16 @@ fn limits(of: *const dari_limits_t) -> Result<Limits, Refusal> {
         close_ms: time(of.close_ms, default.close_ms),
         stall_ms: time(of.stall_ms, default.stall_ms),
         max_controls: time(of.max_controls, default.max_controls),
+        slow: match of.slow {
+            DARI_SLOW_REFUSE => Slow::Refuse,
+            DARI_SLOW_CLOSE => Slow::Close,
+            DARI_SLOW_DROP_OLDEST => Slow::DropOldest,
+            other => return Err(argument(format!("slow {other} is no DARI_SLOW_*"))),
+        },
+        max_target: size(of.max_target, default.max_target),
+        max_headers: size(of.max_headers as usize, default.max_headers),
+        max_empty_fragments: time(of.max_empty_fragments, default.max_empty_fragments),
+        keep_alive_ms: time(of.keep_alive_ms, default.keep_alive_ms),
         deflate: deflate(&of)?,
         ..default
     })

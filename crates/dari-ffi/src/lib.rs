@@ -15,6 +15,8 @@ pub mod endpoint;
 pub mod event_loop;
 pub mod remote;
 pub mod request;
+pub mod settings;
+pub mod stats;
 pub mod status;
 pub mod timer;
 pub mod topic;

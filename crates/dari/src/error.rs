@@ -43,7 +43,7 @@ impl fmt::Display for Error {
         match self {
             Self::Argument(text) | Self::State(text) | Self::TooBig(text) | Self::Tls(text) => f.write_str(text),
             Self::Stale => f.write_str("the id names nothing on this loop any more"),
-            Self::Full => f.write_str("the queue is full: the peer takes less than it is sent"),
+            Self::Full => f.write_str("the queue is full"),
             Self::Memory => f.write_str("out of memory"),
             Self::System { what, errno } => write!(f, "{what}: {}", io::Error::from_raw_os_error(*errno)),
             Self::Unsupported(what) => f.write_str(what),

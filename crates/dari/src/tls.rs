@@ -14,7 +14,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-pub(crate) use session::{RECORD, Received, Session};
+pub(crate) use session::{RECORD, Session};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -143,7 +143,7 @@ fn nothing_is_written_to_a_socket_that_could_raise_a_signal() {
             assert!(text.contains("MSG_NOSIGNAL"), "{file}:{line}: {text:?}");
         }
     }
-    only_in(&["outbox.rs", "endpoint.rs"], "dari", &["_with_flags("]);
+    only_in(&["outbox.rs", "door.rs"], "dari", &["_with_flags("]);
     only_in(
         &[],
         "dari",
@@ -172,4 +172,6 @@ fn nothing_is_done_that_was_not_asked_for() {
     ];
     only_in(&[], "dari", &words);
     only_in(&[], "dari-core", &words);
+    // The one thread, for names that are connected to.
+    only_in(&["resolve.rs"], "dari", &["thread::Builder"]);
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The sources that hold declarations, in the order in which the header is read.
-const SOURCES: [&str; 9] =
-    ["status", "types", "event_loop", "remote", "endpoint", "conn", "request", "topic", "timer"];
+const SOURCES: [&str; 11] =
+    ["status", "types", "settings", "event_loop", "stats", "remote", "endpoint", "conn", "request", "topic", "timer"];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
