@@ -80,7 +80,13 @@ impl Wire {
     }
 
     /// Encrypts and writes a queue, as far as the kernel takes it.
-    fn write_queue(&mut self, queue: &mut Outbox, socket: &Socket, rx: &[u8], scratch: &mut Vec<u8>) -> Result<bool, End> {
+    fn write_queue(
+        &mut self,
+        queue: &mut Outbox,
+        socket: &Socket,
+        rx: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<bool, End> {
         loop {
             let done = self.write(socket).map_err(|error| End::Io(error.raw_os_error().unwrap_or_default()))?;
             if !done || queue.is_empty() || self.is_handshaking() {
