@@ -9,6 +9,7 @@ void on_http(void *user, dari_loop_t *loop, dari_conn_t conn);
 dari_status_t publish_from_anywhere(const dari_remote_t *remote, const char *text);
 dari_status_t listen_compressed(dari_loop_t *loop, const dari_handler_t *handler);
 void send_file(void *user, dari_loop_t *loop, dari_conn_t conn);
+void print_stats(dari_loop_t *loop);
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
     static const dari_header_t json = {"Content-Type", "application/json"};
@@ -56,4 +57,10 @@ void send_file(void *user, dari_loop_t *loop, dari_conn_t conn) {
         fclose(*file);
         *file = NULL;
     }
+}
+
+void print_stats(dari_loop_t *loop) {
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    if (dari_loop_stats(loop, &stats) < 0) return;
+    printf("%llu open, %llu reset\n", (unsigned long long)stats.open, (unsigned long long)stats.closes[DARI_CAUSE_RESET]);
 }
