@@ -35,6 +35,13 @@ pub(crate) struct Topics {
 /// Longest name of a topic, in bytes.
 const MAX_NAME: usize = 1024;
 
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(Error::Argument(format!("a topic has a name of 1 to {MAX_NAME} bytes")));
+    }
+    Ok(())
+}
+
 impl Topics {
     fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
@@ -68,9 +75,7 @@ impl Net {
     /// Subscribes a connection to a topic; a second time changes nothing. The end of the connection unsubscribes.
     pub fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
         let slot = self.living(conn)?;
-        if topic.is_empty() || topic.len() > MAX_NAME {
-            return Err(Error::Argument(format!("a topic has a name of 1 to {MAX_NAME} bytes")));
-        }
+        check_name(topic)?;
         let (conns, topics) = (&mut self.conns, &mut self.topics);
         let conn = conns.get_mut(slot).ok_or(Error::Stale)?;
         let index = topics.find_or_make(topic).ok_or(Error::Memory)?;
@@ -116,8 +121,12 @@ impl Net {
         message: Message<'_>,
         squeeze: Squeeze,
     ) -> Result<(), Error> {
-        let prepared = Prepared::new_with(message, squeeze)?;
-        let Some(index) = self.topics.find(topic) else { return Ok(()) };
+        self.publish_prepared(topic, except, &Prepared::new_with(message, squeeze)?);
+        Ok(())
+    }
+
+    pub(crate) fn publish_prepared(&mut self, topic: &str, except: Option<ConnId>, prepared: &Prepared) {
+        let Some(index) = self.topics.find(topic) else { return };
         let except = except.and_then(|conn| self.find(conn).ok());
         let mut at = 0;
         // Sending calls no hook, so the list stays as it is.
@@ -125,10 +134,9 @@ impl Net {
             at += 1;
             if Some(subscriber.conn) != except {
                 // Closing, or over its limit: not for this one.
-                let _ = self.send_prepared(subscriber.conn, &prepared);
+                let _ = self.send_prepared(subscriber.conn, prepared);
             }
         }
-        Ok(())
     }
 
     /// Ends all subscriptions of a connection that is going.

@@ -3,7 +3,7 @@
 //! ```text
 //! poll -> accept
 //!      -> read -> feed -> core.receive -> deliver -> hook -> net.send -> tx
-//!      -> timers, calls of other threads
+//!      -> timers, what other threads ask for
 //!      -> settle each connection that was touched: open, flush, drain, finish, bury
 //! ```
 //!
@@ -13,6 +13,7 @@ use crate::cause::End;
 use crate::conn::{Finish, What};
 use crate::deliver::{tell_drain, tell_end, tell_open};
 use crate::net::{DECAY_MS, Kind};
+use crate::remote::{Entries, Entry};
 use crate::timers::{Due, NEVER};
 use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 /// Bytes that one read takes at most, and one connection in one turn.
 pub(crate) const RX: usize = 256 << 10;
-/// Events of one turn.
+/// Events of one turn, and entries of other threads.
 const EVENTS: usize = 1024;
 /// How often a turn looks again at what settling has touched.
 const SETTLINGS: usize = 16;
@@ -33,6 +34,7 @@ const SETTLINGS: usize = 16;
 pub struct Loop {
     pub(crate) net: Net,
     events: Events,
+    entries: Entries,
     /// The receive buffer of all connections.
     pub(crate) rx: Box<[u8]>,
 }
@@ -44,7 +46,8 @@ impl Loop {
         let rx = vec![0; RX].into_boxed_slice();
         let start = rx.as_ptr() as usize;
         net.rx = start..start + rx.len();
-        Ok(Self { net, events: Events::with_capacity(EVENTS), rx })
+        let entries = net.remote.entries();
+        Ok(Self { net, events: Events::with_capacity(EVENTS), entries, rx })
     }
 
     /// What lives on the loop.
@@ -90,7 +93,7 @@ impl Loop {
             self.handle_events();
             self.read_again(ready);
             self.fire_timers();
-            self.call_for_others();
+            self.do_for_others();
             self.settle_all();
         }
         self.net.in_turn = false;
@@ -119,7 +122,7 @@ impl Loop {
         while !self.net.touched.is_empty() {
             self.settle_all();
         }
-        self.net.remote.shut();
+        self.entries.drop_all();
         self.net.in_turn = false;
     }
 
@@ -277,11 +280,22 @@ impl Loop {
         self.net.end(slot, end);
     }
 
-    fn call_for_others(&mut self) {
-        for call in self.net.remote.take_calls() {
-            call.call(&mut self.net);
+    fn do_for_others(&mut self) {
+        for _ in 0..self.entries.begin(EVENTS) {
+            let Some(entry) = self.entries.next() else { break };
+            // Whom it was meant for may have gone, or have no room: nobody is there to be told.
+            match entry {
+                Entry::Call(call) => call.call(&mut self.net),
+                Entry::Send(conn, message) => {
+                    let _ = self.net.living(conn).and_then(|slot| self.net.send_prepared(slot, &message));
+                }
+                Entry::Close(conn, code, reason) => {
+                    let _ = self.net.close(conn, code, &reason);
+                }
+                Entry::Publish(topic, message) => self.net.publish_prepared(&topic, None, &message),
+            }
         }
-        if self.net.remote.take_stop() {
+        if self.entries.take_stop() {
             self.net.stopping = true;
         }
     }
@@ -392,6 +406,6 @@ impl Drop for Loop {
             return self.net.forget_files();
         }
         // Those who asked from other threads hear of it, even if the loop could not be closed in order.
-        self.net.remote.shut();
+        self.entries.drop_all();
     }
 }
