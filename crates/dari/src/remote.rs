@@ -113,7 +113,9 @@ impl Remote {
 /// What would find no room in an empty mailbox is not to be tried again.
 fn check_bytes(bytes: usize) -> Result<usize, Error> {
     if bytes > MOST_BYTES {
-        return Err(Error::TooBig(format!("{bytes} bytes are more than the {MOST_BYTES} that may wait for the loop")));
+        return Err(Error::TooBig(format!(
+            "{bytes} bytes are more than the {MOST_BYTES} that may wait for the loop"
+        )));
     }
     Ok(bytes)
 }

@@ -2,7 +2,7 @@
 //!
 //! `crates/dari/src/mailbox.rs` is compiled here as it stands, with loom's types in place of the standard library's.
 //! The loop of a test does what `Loop::turn` does: wait, do what there is, look at the flag. If a wake-up is lost it
-//! waits for ever, which loom finds. Bounds are small here, so that they are met.
+//! waits for ever, which loom calls a deadlock; then it aborts. Bounds are small here, so that they are met.
 #![cfg(test)]
 
 #[path = "../../../crates/dari/src/mailbox.rs"]
