@@ -517,8 +517,7 @@ DARI_API dari_status_t dari_remote_call(const dari_remote_t *remote,
 DARI_API dari_status_t dari_remote_send(const dari_remote_t *remote, dari_conn_t conn,
                                         dari_kind_t kind, const void *data, size_t len);
 
-// Starts the closing handshake, from any thread: dari_conn_close, a little
-// later.
+// Closes a connection, from any thread: dari_conn_close, a little later.
 //
 // `code` and `reason` are checked now. A connection that has gone by then, or
 // can not be closed so, is left alone.

@@ -79,6 +79,53 @@ static void calls_of_each_thread_come_once_and_in_order(void) {
     CHECK(dari_loop_free(loop) == DARI_OK);
 }
 
+/* One thing at a time, between a loop that sleeps and a thread that waits for it. */
+struct turn_taking {
+    dari_remote_t *remote;
+    pthread_mutex_t mutex;
+    pthread_cond_t done;
+    int asked, answered, over;
+};
+
+static void answer(void *user, dari_loop_t *loop) {
+    struct turn_taking *both = user;
+    pthread_mutex_lock(&both->mutex);
+    both->answered++;
+    pthread_cond_signal(&both->done);
+    pthread_mutex_unlock(&both->mutex);
+    if (both->answered == CALLS) CHECK(dari_loop_stop(loop) == DARI_OK);
+}
+
+static void *ask_one_by_one(void *argument) {
+    struct turn_taking *both = argument;
+    pthread_mutex_lock(&both->mutex);
+    while (both->asked < CALLS && !both->over) {
+        both->asked++;
+        CHECK(dari_remote_call(both->remote, answer, NULL, both) == DARI_OK);
+        while (both->answered < both->asked && !both->over) pthread_cond_wait(&both->done, &both->mutex);
+    }
+    pthread_mutex_unlock(&both->mutex);
+    return NULL;
+}
+
+static void every_single_call_wakes_the_loop(void) {
+    dari_loop_t *loop;
+    pthread_t thread;
+    struct turn_taking both = {.mutex = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+    CHECK(dari_loop_new(NULL, &loop) == DARI_OK);
+    CHECK(dari_remote_new(loop, &both.remote) == DARI_OK);
+    CHECK(pthread_create(&thread, NULL, ask_one_by_one, &both) == 0);
+    run(loop);
+    pthread_mutex_lock(&both.mutex);
+    both.over = 1;
+    pthread_cond_signal(&both.done);
+    pthread_mutex_unlock(&both.mutex);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(both.asked == CALLS && both.answered == CALLS);
+    CHECK(dari_loop_free(loop) == DARI_OK);
+    dari_remote_free(both.remote);
+}
+
 /* --- messages, to connections that stay and to guests that come and go ---------------------- */
 
 enum { STAY = 4, ROUNDS = 12, EACH = 64, ALL = ROUNDS * EACH };
@@ -317,6 +364,7 @@ static void each_call_that_races_the_end_is_called_or_dropped(void) {
 int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(calls_of_each_thread_come_once_and_in_order),
+        TEST(every_single_call_wakes_the_loop),
         TEST(messages_of_each_thread_arrive_once_and_in_order),
         TEST(each_call_that_races_the_end_is_called_or_dropped),
     };
