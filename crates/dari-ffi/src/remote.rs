@@ -89,8 +89,8 @@ pub unsafe extern "C" fn dari_remote_call(
 /// Sends one message, from any thread: dari_conn_send, a little later.
 ///
 /// It is checked and copied now. A connection that is not open when the loop
-/// comes to it, or has no room, does not get it. DARI_ERR_TOO_BIG: it is
-/// longer than all that may wait.
+/// comes to it is passed over; one that has no room hears so in `dropped`.
+/// DARI_ERR_TOO_BIG: it is longer than all that may wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_remote_send(
     remote: *const dari_remote_t,

@@ -62,10 +62,14 @@ impl<E, W: Wake> Mailbox<E, W> {
         };
         // The loop takes all at once, so whoever finds others waiting has been preceded by one who wakes it.
         if is_first {
-            // The entry is in. A loop that can not be woken does it in whatever turn comes next.
-            let _ = self.waker.wake();
+            self.wake();
         }
         Ok(())
+    }
+
+    /// Has the loop make a turn. If it can not be woken, what waits is done in whatever turn comes next.
+    pub(crate) fn wake(&self) {
+        let _ = self.waker.wake();
     }
 
     /// Sets the flag. Async-signal-safe if waking is.
@@ -101,7 +105,7 @@ impl<E, W: Wake> Inbox<E, W> {
         }
         if !takes || self.taken.len() > share {
             // There is to be another turn, and nobody else need ask for it.
-            let _ = self.mailbox.waker.wake();
+            self.mailbox.wake();
         }
         self.taken.len().min(share)
     }

@@ -75,13 +75,19 @@ impl Remote {
         sys::keeping_errno(|| self.0.stop()).map_err(|_| Error::Stale)
     }
 
+    /// Has the loop make a turn.
+    pub(crate) fn wake(&self) {
+        self.0.wake();
+    }
+
     /// Has `call` made on the loop's thread. After an error it is freed, and neither of its two functions called.
     pub fn call(&self, call: Box<dyn RemoteCall>) -> Result<(), Error> {
         self.put(Entry::Call(call), 0)
     }
 
     /// As [`Net::send_with`](crate::Net::send_with), from any thread: the message is checked, copied and framed now.
-    /// A connection that is not open when its turn comes, or has no room, does not get it.
+    /// A connection that is not open when its turn comes is passed over; for one that has no room there is the hook
+    /// [`dropped`](crate::Handler::dropped).
     pub fn send(&self, conn: ConnId, message: Message<'_>, squeeze: Squeeze) -> Result<(), Error> {
         let bytes = check_bytes(message.data.len())?;
         self.put(Entry::Send(conn, Prepared::new_with(message, squeeze)?), bytes)

@@ -108,7 +108,8 @@ impl Net {
     }
 
     /// Sends a message to every subscriber of a topic but `except`. It is checked and framed once. A subscriber
-    /// whose queue is full is passed over.
+    /// whose queue is full is dealt with as its [`Slow`](crate::Slow) says; one that is passed over hears nothing,
+    /// and its host does, by the hook `dropped`.
     pub fn publish(&mut self, topic: &str, except: Option<ConnId>, message: Message<'_>) -> Result<(), Error> {
         self.publish_with(topic, except, message, Squeeze::Auto)
     }
@@ -129,14 +130,15 @@ impl Net {
         let Some(index) = self.topics.find(topic) else { return };
         let except = except.and_then(|conn| self.find(conn).ok());
         let mut at = 0;
+        self.publishing = true;
         // Sending calls no hook, so the list stays as it is.
         while let Some(subscriber) = self.topics.subscribers(index).get(at).copied() {
             at += 1;
             if Some(subscriber.conn) != except {
-                // Closing, or over its limit: not for this one.
-                let _ = self.send_prepared(subscriber.conn, prepared);
+                self.send_untold(subscriber.conn, prepared);
             }
         }
+        self.publishing = false;
     }
 
     /// Ends all subscriptions of a connection that is going.

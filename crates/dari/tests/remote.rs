@@ -5,8 +5,10 @@ mod common;
 use common::raw::{HELLO, Raw, TEXT, frame, wait_for};
 use common::system::{Counting, readable};
 use common::{Bench, Hooks, Told};
-use dari::{Config, ConnId, Error, Limits, Listen, Loop, Message, NEVER, Net, Remote, RemoteCall, Squeeze};
+use dari::{Config, ConnId, Error, Handler, Limits, Listen, Loop, Message, NEVER, Net, Remote, RemoteCall, Squeeze};
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -355,6 +357,37 @@ fn what_has_gone_or_is_not_open_is_passed_over() {
     assert_eq!(raw.take_frame(), None);
     bench.until("the dial", |bench| bench.net().state(connecting) == dari::State::Open);
     assert_eq!(bench.log.messages(), 0);
+}
+
+#[test]
+fn a_connection_without_room_is_told_what_it_did_not_get() {
+    #[derive(Clone, Default)]
+    struct Told(Rc<RefCell<Vec<ConnId>>>, Rc<RefCell<Vec<(usize, usize)>>>);
+    impl Handler for Told {
+        fn open(&mut self, net: &mut Net, conn: ConnId) {
+            net.subscribe(conn, "all").unwrap();
+            self.0.borrow_mut().push(conn);
+        }
+        fn dropped(&mut self, _: &mut Net, _: ConnId, messages: usize, bytes: usize) {
+            self.1.borrow_mut().push((messages, bytes));
+        }
+    }
+    const LONG: usize = 4 << 20;
+    let told = Told::default();
+    let limits = Limits { max_backlog: 1 << 10, ..Limits::default() };
+    let how = Listen { limits, ..Listen::default() };
+    let mut bench = Bench::of(Config::default(), how, common::Log::default(), Box::new(told.clone()));
+    let mut deaf = Raw::connect_narrow(bench.port);
+    deaf.say(HELLO);
+    bench.until("it opens", |_| told.0.borrow().len() == 1);
+    let (conn, remote) = (told.0.borrow()[0], bench.net().remote());
+    let data = vec![7; LONG];
+    for _ in 0..2 {
+        remote.send(conn, Message::binary(&data), Squeeze::Auto).unwrap();
+        remote.publish("all", Message::binary(&data), Squeeze::Auto).unwrap();
+    }
+    bench.turn();
+    assert_eq!(*told.1.borrow(), [(3, 3 * LONG)]);
 }
 
 #[test]
