@@ -217,6 +217,10 @@ typedef struct dari_remote_t dari_remote_t;
 // A message framed once, to be sent to many. Belongs to no loop.
 typedef struct dari_payload_t dari_payload_t;
 
+// Certificates and keys: what a server shows, or whom a client trusts. Shared
+// by any number of listeners and clients, of any loops.
+typedef struct dari_tls_t dari_tls_t;
+
 // Names one connection. Never used again for another; id 0 names none.
 typedef struct {
     uint64_t id;
@@ -226,6 +230,11 @@ typedef struct {
 typedef struct {
     uint64_t id;
 } dari_listener_t;
+
+// Names one client that connects, and connects again if it is to.
+typedef struct {
+    uint64_t id;
+} dari_dial_t;
 
 // Names one timer.
 typedef struct {
@@ -385,6 +394,11 @@ typedef struct {
     // Peers were turned away at the door of the listener: told 503, and closed.
     // Called at most once a second for each reason.
     void (*limited)(void *user, dari_loop_t *loop, const dari_limited_t *what);
+    // A dial will connect again, as the `attempt`th time in a row, from 1, in
+    // `delay_ms`. Comes after the `close` of the connection before; the next
+    // one has an id of its own, of which `open` or `close` tells.
+    void (*retry)(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t attempt,
+                  uint32_t delay_ms);
 } dari_handler_t;
 
 // What one peer may cost. A field that is 0 has its default.
@@ -460,6 +474,8 @@ typedef struct {
     // for all; a NULL ends the list. NULL: pages of the same host alone.
     // Programs that send no Origin may always connect.
     const char *const *origins;
+    // Certificates to show, from dari_tls_server_new. NULL: plain TCP.
+    const dari_tls_t *tls;
     // A folder whose files are served to GET and HEAD; `http` is asked only
     // for what is not in it. NULL: none.
     const char *folder;
@@ -496,6 +512,25 @@ typedef struct {
     size_t header_count;
     // The Origin to send. NULL: none.
     const char *origin;
+    // For wss://, whom to trust, from dari_tls_client_new. NULL: the
+    // certificates that the system trusts.
+    const dari_tls_t *tls;
+    // The name that the server's certificate has to be for. NULL: the URL's.
+    const char *tls_name;
+    // A proxy: "http://host:port" or "socks5://host:port", with
+    // "user:password@" if need be. "env": as the environment's http_proxy and
+    // its kin have it. NULL: none.
+    const char *proxy;
+    // To connect again after an end that you did not ask for: after a random
+    // time from 0 to a bound that begins with this and doubles each time. 0 is
+    // not at all.
+    uint32_t retry_ms;
+    // The bound's bound. Default 30 s.
+    uint32_t retry_max_ms;
+    // How often in a row. Default without end.
+    uint32_t retry_count;
+    // 0.
+    uint32_t reserved;
 } dari_connect_t;
 
 // What a loop may cost, and whom it tells of itself. A field that is 0 or NULL
@@ -705,11 +740,36 @@ DARI_API dari_status_t dari_remote_stop(const dari_remote_t *remote);
 //
 // If the loop is freed before that, `dropped` is called in its place, so that
 // one of the two always gets `user` to free. Either function may be NULL.
-// Calls of one thread run in their order. After an error neither is called:
-// DARI_ERR_FULL if too many are waiting, DARI_ERR_STALE if the loop is gone.
+//
+// What one thread asks for with this and the next three functions is done in
+// that order, in a turn of the loop. At most 64 Ki of it all, and 64 MiB, may
+// wait; then it is DARI_ERR_FULL. DARI_ERR_STALE: the loop is gone. After an
+// error nothing will be done, and neither function is called.
 DARI_API dari_status_t dari_remote_call(const dari_remote_t *remote,
                                         void (*call)(void *user, dari_loop_t *loop),
                                         void (*dropped)(void *user), void *user);
+
+// Sends one message, from any thread: dari_conn_send, a little later.
+//
+// It is checked and copied now. A connection that is not open when the loop
+// comes to it is passed over; one that has no room hears so in `dropped`.
+// DARI_ERR_TOO_BIG: it is longer than all that may wait.
+DARI_API dari_status_t dari_remote_send(const dari_remote_t *remote, dari_conn_t conn,
+                                        dari_kind_t kind, const void *data, size_t len);
+
+// Closes a connection, from any thread: dari_conn_close, a little later.
+//
+// `code` and `reason` are checked now. A connection that has gone by then, or
+// can not be closed so, is left alone.
+DARI_API dari_status_t dari_remote_close(const dari_remote_t *remote, dari_conn_t conn,
+                                         uint16_t code, const char *reason);
+
+// Publishes to `topic`, from any thread: dari_loop_publish, a little later.
+//
+// The message is checked and copied now; those get it who are subscribed by
+// then. DARI_ERR_TOO_BIG: it is longer than all that may wait.
+DARI_API dari_status_t dari_remote_publish(const dari_remote_t *remote, const char *topic,
+                                           dari_kind_t kind, const void *data, size_t len);
 
 // Frees a remote, from any thread. What it has asked for still happens.
 //
@@ -735,14 +795,73 @@ DARI_API uint16_t dari_listener_port(const dari_loop_t *loop, dari_listener_t li
 // Accepts no more connections. Those that are there stay.
 DARI_API dari_status_t dari_listener_close(dari_loop_t *loop, dari_listener_t listener);
 
-// Connects to "ws://host:port/path": `open` and `close` follow, or `close`.
+// Connects to a URL: `open` and `close` follow, or `close`.
 //
-// The host is an address or "localhost". The id is good at once, though
-// nothing can be sent before `open`. `how` and `out` may be NULL.
-// DARI_ERR_UNSUPPORTED for wss:// and for other names.
+// "ws://host:port/path", "wss://..." with TLS, http and https for the same,
+// "ws+unix:/path/of/socket:/target". A login before the host becomes a header
+// Authorization. Names are looked up on a thread of the loop's, which the first
+// one starts. The id is good at once, though nothing can be sent before `open`.
+// `how` and `out` may be NULL.
 DARI_API dari_status_t dari_loop_connect(dari_loop_t *loop, const char *url,
                                          const dari_connect_t *how, const dari_handler_t *handler,
                                          dari_conn_t *out);
+
+// Names what has made a connection, and makes the next one if it is to: see
+// retry_ms. Id 0 for one that was accepted, and for a stale id.
+DARI_API dari_dial_t dari_conn_dial(const dari_loop_t *loop, dari_conn_t conn);
+
+// Connects no more. A connection that is open stays; one that is not open yet
+// ends, with DARI_CAUSE_LOCAL.
+DARI_API dari_status_t dari_dial_stop(dari_loop_t *loop, dari_dial_t dial);
+
+// ----------------------------------------------------------------------------
+// TLS: certificates to show, and whom to trust.
+// ----------------------------------------------------------------------------
+
+// Makes a server's TLS of a certificate chain and its key, PEM files.
+//
+// DARI_ERR_TLS says which file will not do and why: it can not be read, holds
+// no certificate, is not for the key, has expired. TLS 1.2 and 1.3. Free it
+// with dari_tls_free.
+DARI_API dari_status_t dari_tls_server_new(const char *cert_file, const char *key_file,
+                                           dari_tls_t **out);
+
+// The same from memory: `cert_len` bytes of PEM, and `key_len`.
+//
+// What is made so has nothing to read again.
+DARI_API dari_status_t dari_tls_server_new_pem(const void *cert, size_t cert_len, const void *key,
+                                               size_t key_len, dari_tls_t **out);
+
+// Adds another certificate, for clients that ask for one of its names (SNI).
+//
+// The first one stays for all others.
+DARI_API dari_status_t dari_tls_add(const dari_tls_t *tls, const char *cert_file,
+                                    const char *key_file);
+
+// Reads all files again; new connections get what is in them.
+//
+// All are checked first. If one will not do everything stays as it was, and
+// DARI_ERR_TLS says which one and why. Connections that are there stay.
+DARI_API dari_status_t dari_tls_reload(const dari_tls_t *tls);
+
+// Asks clients for certificates that a CA of this PEM file has issued.
+//
+// With `required` 1 those without one are refused, with 0 they may come; one
+// that will not do is refused in either case.
+DARI_API dari_status_t dari_tls_client_ca(const dari_tls_t *tls, const char *ca_file,
+                                          uint32_t required);
+
+// Makes a client's TLS: it trusts the certificates in a PEM file.
+//
+// `roots_file` NULL: those that the system trusts. `cert_file` and `key_file`
+// are its own, for servers that ask; NULL, both: it has none. Certificates of
+// servers are always checked. Free it with dari_tls_free.
+DARI_API dari_status_t dari_tls_client_new(const char *roots_file, const char *cert_file,
+                                           const char *key_file, dari_tls_t **out);
+
+// Lets go of it; listeners and clients that use it keep what they need. NULL is
+// fine.
+DARI_API void dari_tls_free(dari_tls_t *tls);
 
 // ----------------------------------------------------------------------------
 // Connections: both sides of one are the same here.
@@ -825,6 +944,12 @@ DARI_API dari_status_t dari_conn_peer(const dari_loop_t *loop, dari_conn_t conn,
 //
 // On loan until the next call. None for a stale id either.
 DARI_API dari_str_t dari_conn_protocol(const dari_loop_t *loop, dari_conn_t conn);
+
+// The certificate that the peer of an encrypted connection has shown, in DER.
+//
+// On loan until the next call. NULL data if it has shown none; a client shows
+// one if it was asked to: see dari_tls_client_ca.
+DARI_API dari_str_t dari_conn_certificate(const dari_loop_t *loop, dari_conn_t conn);
 
 // Walks over the connections of a loop: the one after `conn`.
 //

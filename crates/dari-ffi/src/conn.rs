@@ -198,6 +198,15 @@ pub unsafe extern "C" fn dari_conn_protocol(r#loop: *const dari_loop_t, conn: da
     })
 }
 
+/// The certificate that the peer of an encrypted connection has shown, in DER.
+///
+/// On loan until the next call. NULL data if it has shown none; a client shows
+/// one if it was asked to: see dari_tls_client_ca.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_conn_certificate(r#loop: *const dari_loop_t, conn: dari_conn_t) -> dari_str_t {
+    getter(r#loop, dari_str_t::NONE, |net| net.certificate(conn.into()).map_or(dari_str_t::NONE, dari_str_t::lend))
+}
+
 /// Walks over the connections of a loop: the one after `conn`.
 ///
 /// Start with id 0; id 0 comes after the last. Connections may come and go on

@@ -7,7 +7,7 @@ use crate::guard;
 use crate::settings::*;
 use crate::types::*;
 use dari::{
-    Close, ConnId, Handler, Kind, Level, Limited, Log, Message, Net, Readiness, RemoteCall, TimerId, WatchId,
+    Close, ConnId, DialId, Handler, Kind, Level, Limited, Log, Message, Net, Readiness, RemoteCall, TimerId, WatchId,
 };
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -90,6 +90,13 @@ impl Handler for CHandler {
                 dari_limited_t { listener: listener.into(), which: which as u32, reserved: 0, count, limit, peer };
             // SAFETY: the C caller's promise, above; `what` lives until the hook returns.
             self.lend(net, |user, owner| unsafe { hook(user, owner, &what) });
+        }
+    }
+
+    fn retry(&mut self, net: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {
+        if let Some(hook) = self.hooks.retry {
+            // SAFETY: the C caller's promise, above.
+            self.lend(net, |user, owner| unsafe { hook(user, owner, dial.into(), attempt, delay_ms) });
         }
     }
 

@@ -19,5 +19,6 @@ pub mod settings;
 pub mod stats;
 pub mod status;
 pub mod timer;
+pub mod tls;
 pub mod topic;
 pub mod types;

@@ -98,6 +98,18 @@ pub struct dari_handler_t {
     /// Called at most once a second for each reason.
     pub limited:
         Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, what: *const dari_limited_t)>,
+    /// A dial will connect again, as the `attempt`th time in a row, from 1, in
+    /// `delay_ms`. Comes after the `close` of the connection before; the next
+    /// one has an id of its own, of which `open` or `close` tells.
+    pub retry: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            r#loop: *mut dari_loop_t,
+            dial: dari_dial_t,
+            attempt: u32,
+            delay_ms: u32,
+        ),
+    >,
 }
 
 /// What one peer may cost. A field that is 0 has its default.
@@ -177,6 +189,8 @@ pub struct dari_listen_t {
     /// for all; a NULL ends the list. NULL: pages of the same host alone.
     /// Programs that send no Origin may always connect.
     pub origins: *const *const c_char,
+    /// Certificates to show, from dari_tls_server_new. NULL: plain TCP.
+    pub tls: *const dari_tls_t,
     /// A folder whose files are served to GET and HEAD; `http` is asked only
     /// for what is not in it. NULL: none.
     pub folder: *const c_char,
@@ -215,6 +229,25 @@ pub struct dari_connect_t {
     pub header_count: usize,
     /// The Origin to send. NULL: none.
     pub origin: *const c_char,
+    /// For wss://, whom to trust, from dari_tls_client_new. NULL: the
+    /// certificates that the system trusts.
+    pub tls: *const dari_tls_t,
+    /// The name that the server's certificate has to be for. NULL: the URL's.
+    pub tls_name: *const c_char,
+    /// A proxy: "http://host:port" or "socks5://host:port", with
+    /// "user:password@" if need be. "env": as the environment's http_proxy and
+    /// its kin have it. NULL: none.
+    pub proxy: *const c_char,
+    /// To connect again after an end that you did not ask for: after a random
+    /// time from 0 to a bound that begins with this and doubles each time. 0 is
+    /// not at all.
+    pub retry_ms: u32,
+    /// The bound's bound. Default 30 s.
+    pub retry_max_ms: u32,
+    /// How often in a row. Default without end.
+    pub retry_count: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What a loop may cost, and whom it tells of itself. A field that is 0 or NULL
@@ -254,9 +287,9 @@ pub struct dari_loop_config_t {
 /// Sizes are sums of fields: no padding, whatever the width of a pointer.
 const _: () = {
     const WORD: usize = size_of::<usize>();
-    assert!(size_of::<dari_handler_t>() == 13 * WORD);
+    assert!(size_of::<dari_handler_t>() == 14 * WORD);
     assert!(size_of::<dari_limits_t>() == 9 * WORD + 12 * 4);
-    assert!(size_of::<dari_listen_t>() == 9 * WORD + 8);
-    assert!(size_of::<dari_connect_t>() == 6 * WORD);
+    assert!(size_of::<dari_listen_t>() == 10 * WORD + 8);
+    assert!(size_of::<dari_connect_t>() == 9 * WORD + 16);
     assert!(size_of::<dari_loop_config_t>() == 5 * WORD + 16);
 };

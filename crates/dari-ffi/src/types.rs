@@ -5,7 +5,7 @@
 
 use crate::guard::Guarded;
 use crate::remote::Hand;
-use dari::{ConnId, ListenerId, Payload, TimerId, WatchId};
+use dari::{ConnId, DialId, ListenerId, Payload, TimerId, Tls, WatchId};
 use std::ffi::c_char;
 
 /// Whether a message is text or binary. To send one, DARI_COMPRESS or
@@ -152,6 +152,10 @@ pub struct dari_remote_t(pub(crate) Hand);
 /// A message framed once, to be sent to many. Belongs to no loop.
 pub struct dari_payload_t(pub(crate) Payload);
 
+/// Certificates and keys: what a server shows, or whom a client trusts. Shared
+/// by any number of listeners and clients, of any loops.
+pub struct dari_tls_t(pub(crate) Tls);
+
 /// Names one connection. Never used again for another; id 0 names none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +169,14 @@ pub struct dari_conn_t {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the name of the struct says it")]
 pub struct dari_listener_t {
+    pub id: u64,
+}
+
+/// Names one client that connects, and connects again if it is to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the name of the struct says it")]
+pub struct dari_dial_t {
     pub id: u64,
 }
 
@@ -331,6 +343,7 @@ macro_rules! ids {
 ids! {
     dari_conn_t is ConnId;
     dari_listener_t is ListenerId;
+    dari_dial_t is DialId;
     dari_timer_t is TimerId;
     dari_watch_t is WatchId;
 }

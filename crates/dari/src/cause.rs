@@ -212,7 +212,9 @@ pub(crate) enum End {
     /// The proxy did not let us through; its status, or 0.
     Proxy(u16),
     /// TLS failed; the alert, or 0.
-    Tls { alert: u8 },
+    Tls {
+        alert: u8,
+    },
     /// The server's answer.
     Refused(u16),
 }
@@ -220,7 +222,8 @@ pub(crate) enum End {
 impl End {
     /// Whether it is what the host has asked for, however it came about in the end.
     pub(crate) fn is_by_host(self, closing: Option<&Closing>) -> bool {
-        let we_closed = closing.is_some_and(|closing| closing.first == dari_core::By::Us && closing.failure.is_none());
+        let we_closed =
+            closing.is_some_and(|closing| closing.first == dari_core::By::Us && closing.failure.is_none());
         match self {
             Self::Abort | Self::Shutdown | Self::Released => true,
             Self::Done => judge(self, closing).0 == Cause::Local,
@@ -323,7 +326,7 @@ impl Close {
         match end {
             End::Answered => add(", having answered".to_owned()),
             // That goes without saying.
-            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Refused(_) => {}
+            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Tls { .. } | End::Refused(_) => {}
             _ if !self.opened => add(" before it was open".to_owned()),
             _ => {}
         }

@@ -92,14 +92,8 @@ impl Dialling {
 }
 
 impl Net {
-    /// Connects to a `ws://`, `wss://` or `ws+unix:` URL: `open` and `close` follow, or `close`. The dial names what
-    /// connects again, if it is to.
-    pub fn connect(
-        &mut self,
-        url: &str,
-        how: Connect,
-        handler: Box<dyn Handler>,
-    ) -> Result<(ConnId, DialId), Error> {
+    /// Connects to a `ws://`, `wss://` or `ws+unix:` URL: `open` and `close` follow, or `close`.
+    pub fn connect(&mut self, url: &str, how: Connect, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
         self.refuse_when_closing()?;
         how.limits.check()?;
         let url = Url::parse(url).map_err(|bad| Error::Argument(format!("URL {bad}")))?;
@@ -137,7 +131,14 @@ impl Net {
         })?;
         // The deadline of its handshake is set now.
         self.tell_host();
-        Ok((self.id(slot), DialId(self.endpoints.id(endpoint))))
+        Ok(self.id(slot))
+    }
+
+    /// What a connection that this side has made belongs to: it connects again, if it is to.
+    pub fn dial(&self, conn: ConnId) -> Option<DialId> {
+        let endpoint = self.conns.get(self.find(conn).ok()?)?.endpoint;
+        self.endpoints.get(endpoint)?.dial.as_ref()?;
+        Some(DialId(self.endpoints.id(endpoint)))
     }
 
     /// Connects no more. A connection that is open stays, one that is not is given up.
@@ -178,8 +179,7 @@ impl Net {
         let (host, port) = dial.place();
         let host = host.clone();
         let now = self.clock();
-        let slot =
-            self.conns.insert(Conn::new(core, nothing, Peer::Nobody, endpoint, now)).ok_or(Error::Memory)?;
+        let slot = self.conns.insert(Conn::new(core, nothing, Peer::Nobody, endpoint, now)).ok_or(Error::Memory)?;
         self.stats.dialled += 1;
         let id = self.conns.id(slot);
         if let Some(at) = self.endpoints.get_mut(endpoint) {

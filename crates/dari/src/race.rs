@@ -74,11 +74,6 @@ impl Race {
         self.next = 0;
     }
 
-    /// An attempt has succeeded, and the race is over: what is still running is to be dropped.
-    pub(crate) fn won(self, address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        self.running.into_iter().filter(move |other| *other != address)
-    }
-
     /// The errno of the attempt that failed last, or 0.
     pub(crate) fn errno(&self) -> i32 {
         self.failed.last().map_or(0, |(_, errno)| *errno)
@@ -185,7 +180,6 @@ mod tests {
             assert!(matches!(race.step(now), Step::Start(_)));
         }
         race.failed(at("6.1"), libc::ENETUNREACH);
-        assert_eq!(race.won(at("6.2")).collect::<Vec<_>>(), list("4.1"));
     }
 
     #[test]

@@ -133,6 +133,11 @@ pub(crate) fn optional_text<'a>(name: &str, text: *const c_char) -> Result<Optio
     text.to_str().map(Some).map_err(|error| bad(error.valid_up_to()))
 }
 
+/// A path of C.
+pub(crate) fn path<'a>(name: &str, path: *const c_char) -> Result<&'a OsStr, Refusal> {
+    optional_path(path).ok_or_else(|| null(name))
+}
+
 /// A path of C that may be NULL. Paths are bytes.
 pub(crate) fn optional_path<'a>(path: *const c_char) -> Option<&'a OsStr> {
     // SAFETY: promised.

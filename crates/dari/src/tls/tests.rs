@@ -5,6 +5,7 @@ mod handshake;
 mod shown;
 mod stream;
 
+use super::session::Received;
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::SupportedProtocolVersion;
