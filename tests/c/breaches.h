@@ -1,4 +1,4 @@
-/* What a peer can do wrong on the wire: rows for test_causes.c. */
+/* What peers can do wrong, clients and then servers: rows for test_causes.c. */
 #ifndef BREACHES_H
 #define BREACHES_H
 
@@ -64,6 +64,56 @@ static const struct breach {
      {.cause = DARI_CAUSE_LIMIT, .sent = 1008, .offset = 12, .limit = 2, .met = 3, .rule = "RFC 6455 10.4"}, 0},
     {"too many control frames", "", {.max_controls = 3}, FRAMES(PING PING PING PING),
      {.cause = DARI_CAUSE_LIMIT, .sent = 1008, .offset = 18, .limit = 3, .met = 4, .rule = "RFC 6455 10.4"}, 0},
+};
+
+#define SWITCHING                                                                                  \
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"            \
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+
+/* Of a CA that has issued nothing: whoever trusts it trusts nobody. */
+static const char CA[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBejCCAR+gAwIBAgIUFCNRk/ppA7AECCWq4rl4koaFdBcwCgYIKoZIzj0EAwIw\n"
+    "ETEPMA0GA1UEAwwGbm9ib2R5MCAXDTI2MTEyMTE1NDc1N1oYDzIxMjYxMDI4MTU0\n"
+    "NzU3WjARMQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\n"
+    "AARux27CqsT1PpD7MzvOjzTonyoLRXNY72qIq1jnA3LX/n2K8jYCfTe/hVE56+aQ\n"
+    "2mlcN7d6Ud/UP2WiOFLP0NHoo1MwUTAdBgNVHQ4EFgQUXUtTyugqpHwyLIjZ991v\n"
+    "d42YmgIwHwYDVR0jBBgwFoAUXUtTyugqpHwyLIjZ991vd42YmgIwDwYDVR0TAQH/\n"
+    "BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEA3rvVZlnV8kbLUkMruK/Xvo2n5uC1\n"
+    "d5P01uLenYwMXckCIQCofl+IG7EfiGH0jb3nP4frlzcKlRQIO3SdbPspNeNo8A==\n"
+    "-----END CERTIFICATE-----\n";
+
+/* What a server, or a proxy, says to a client of ours; NULL is nothing at all, and "" its end. */
+static const struct answer {
+    const char *name, *text;
+    size_t len;
+    dari_limits_t limits;
+    enum { PLAIN, EARLY, TLS, PROXY } way; /* EARLY: before it was asked. */
+    struct end end;
+} ANSWERS[] = {
+    {"refused", FRAMES("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), {0}, PLAIN,
+     {.cause = DARI_CAUSE_REFUSED, .by = DARI_BY_PEER, .status = 401, .text = "with status 401"}},
+    {"refused before it was asked", FRAMES("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), {0}, EARLY,
+     {.cause = DARI_CAUSE_REFUSED, .by = DARI_BY_PEER, .status = 503, .text = "with status 503"}},
+    {"an answer to another key", FRAMES(SWITCHING "\r\n"), {0}, PLAIN,
+     {.cause = DARI_CAUSE_PROTOCOL, .by = DARI_BY_US, .rule = "RFC 6455 4.1", .text = "does not fit the key"}},
+    {"no HTTP at all", FRAMES("SSH-2.0-OpenSSH\r\n\r\n"), {0}, PLAIN,
+     {.cause = DARI_CAUSE_PROTOCOL, .by = DARI_BY_US, .rule = "RFC 9", .text = "HTTP/1.1"}},
+    {"a long head", FRAMES(SWITCHING "\r\n"), {.max_head = 100}, PLAIN,
+     {.cause = DARI_CAUSE_LIMIT, .by = DARI_BY_US, .offset = 100, .limit = 100, .met = 101, .rule = "RFC 6585 5"}},
+    {"many lines", FRAMES(SWITCHING "\r\n"), {.max_headers = 2}, PLAIN,
+     {.cause = DARI_CAUSE_LIMIT, .by = DARI_BY_US, .limit = 2, .met = 3, .rule = "RFC 6585 5"}},
+    {"the end", FRAMES(""), {0}, PLAIN, {.cause = DARI_CAUSE_EOF, .by = DARI_BY_PEER}},
+    {"nothing", NULL, 0, {.handshake_ms = 50}, PLAIN,
+     {.cause = DARI_CAUSE_HANDSHAKE_TIMEOUT, .by = DARI_BY_US, .limit = 50, .met = 50, .text = "(50 ms)"}},
+    {"nothing, where TLS should be", NULL, 0, {.handshake_ms = 50}, TLS,
+     {.cause = DARI_CAUSE_HANDSHAKE_TIMEOUT, .by = DARI_BY_US, .limit = 50, .met = 50, .text = "(50 ms)"}},
+    {"no TLS at all", FRAMES("HTTP/1.1 400 Bad Request\r\n\r\n"), {0}, TLS,
+     {.cause = DARI_CAUSE_TLS, .by = DARI_BY_US, .alert = 50, .text = "TLS"}},
+    {"a fatal alert, handshake_failure", FRAMES("\x15\x03\x03\0\x02\x02\x28"), {0}, TLS,
+     {.cause = DARI_CAUSE_TLS, .by = DARI_BY_US, .alert = 40, .text = "alert"}},
+    {"a proxy that refuses", FRAMES("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), {0}, PROXY,
+     {.cause = DARI_CAUSE_PROXY, .by = DARI_BY_NETWORK, .status = 407, .text = "407"}},
 };
 
 #endif

@@ -221,8 +221,8 @@ static void ipv6_counts_too(void) {
     pair_free(&door.pair);
 }
 
-/* Whom a proxy at 127.0.0.1 speaks for, what is answered if one connection of each is allowed and these have come
- * before, and whom dari takes it to be. */
+/* Whom a proxy at 127.0.0.1 speaks for, what is answered if one connection of each is allowed and
+ * these have come before, and whom dari takes it to be. */
 static void a_trusted_proxy_is_believed(void) {
     static const char *const proxies[] = {"127.0.0.1", "10.0.0.0/8", NULL};
     static const struct {

@@ -288,11 +288,11 @@ static void eager(struct pair *pair, dari_loop_config_t config, int *fds, size_t
 }
 
 static void a_turn_has_a_share_for_each(void) {
-    enum { MESSAGES = 8000, SHARE = 4096 / 8 };
+    enum { MESSAGES = 8000, SHARE = (16 << 10) / 8 };
     struct pair pair;
     int fd;
     size_t before = 0, most = 0;
-    /* Less than 4 KiB is as much. */
+    /* Less than 16 KiB is as much. */
     eager(&pair, (dari_loop_config_t){.max_read = 1}, &fd, 1, MESSAGES);
     for (int turn = 0; turn < 1000 && pair.server.count < MESSAGES; turn++) {
         CHECK(dari_loop_turn(pair.loop, 10) == DARI_OK);

@@ -44,7 +44,9 @@ static size_t writer_say(struct writer *writer, size_t most) {
     size_t said = 0;
     while (writer->left > 0 && said < most) {
         size_t len = most - said < sizeof zeros ? most - said : sizeof zeros;
-        ssize_t n = send(writer->fd, zeros, len < writer->left ? len : writer->left, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n;
+        if (len > writer->left) len = writer->left;
+        n = send(writer->fd, zeros, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n <= 0) break;
         said += (size_t)n;
         writer->left -= (size_t)n;

@@ -87,7 +87,11 @@ static void fill(struct slow *slow) {
 static void take(struct slow *slow) {
     ssize_t n;
     do {
-        if (slow->size - slow->len < BLOCK) slow->data = realloc(slow->data, slow->size = 2 * slow->size + 4 * BLOCK);
+        if (slow->size - slow->len < BLOCK) {
+            slow->size = 2 * slow->size + 4 * BLOCK;
+            slow->data = realloc(slow->data, slow->size);
+            CHECK(slow->data != NULL);
+        }
         n = recv(slow->fd, slow->data + slow->len, slow->size - slow->len, MSG_DONTWAIT);
         if (n > 0) slow->len += (size_t)n;
     } while (n > 0);
@@ -126,7 +130,8 @@ static void refuse_is_the_default(void) {
     static struct slow slow;
     slow_open(&slow, DARI_SLOW_REFUSE);
     fill(&slow);
-    CHECK_ERROR(dari_conn_send(slow.pair.loop, slow.pair.server.conn, DARI_BINARY, "", 0), DARI_ERR_FULL, "full");
+    CHECK_ERROR(dari_conn_send(slow.pair.loop, slow.pair.server.conn, DARI_BINARY, "", 0), DARI_ERR_FULL,
+                "full");
     turn_a_few(slow.pair.loop);
     CHECK(slow.drops == 0 && dropped(&slow) == 0);
     /* Whoever is published to is not asked: the hook says so, at the end of the turn. */
@@ -262,14 +267,17 @@ static void drop_oldest_and_takeover_exclude_each_other(void) {
     dari_loop_t *loop;
     CHECK(dari_loop_new(NULL, &loop) == DARI_OK);
     CHECK_ERROR(dari_loop_listen(loop, "127.0.0.1:0", &listen, &quiet, NULL), DARI_ERR_ARGUMENT, "takeover");
-    CHECK_ERROR(dari_loop_connect(loop, "ws://127.0.0.1:1/", &connect, &quiet, NULL), DARI_ERR_ARGUMENT, "takeover");
+    CHECK_ERROR(dari_loop_connect(loop, "ws://127.0.0.1:1/", &connect, &quiet, NULL), DARI_ERR_ARGUMENT,
+                "takeover");
     listen.limits = connect.limits = &none;
     CHECK_ERROR(dari_loop_listen(loop, "127.0.0.1:0", &listen, &quiet, NULL), DARI_ERR_ARGUMENT, "slow");
-    CHECK_ERROR(dari_loop_connect(loop, "ws://127.0.0.1:1/", &connect, &quiet, NULL), DARI_ERR_ARGUMENT, "slow");
+    CHECK_ERROR(dari_loop_connect(loop, "ws://127.0.0.1:1/", &connect, &quiet, NULL), DARI_ERR_ARGUMENT,
+                "slow");
     CHECK(dari_loop_free(loop) == DARI_OK);
 }
 
-/* Under each policy a ping goes out though no message does, but not without end; and so does the Close frame. */
+/* Under each policy a ping goes out though no message does, but not without end; so does the Close
+ * frame. */
 static void control_frames_have_a_bound_of_their_own(void) {
     static const uint32_t policies[] = {DARI_SLOW_REFUSE, DARI_SLOW_CLOSE, DARI_SLOW_DROP_OLDEST};
     static const char payload[125];
@@ -281,8 +289,8 @@ static void control_frames_have_a_bound_of_their_own(void) {
         fill(&slow);
         for (; pings < 100000 && status >= 0; pings += status >= 0)
             status = dari_conn_ping(slow.pair.loop, slow.pair.server.conn, payload, sizeof payload);
-        CHECK_ERROR(dari_conn_ping(slow.pair.loop, slow.pair.server.conn, payload, sizeof payload), DARI_ERR_FULL,
-                    "full");
+        CHECK_ERROR(dari_conn_ping(slow.pair.loop, slow.pair.server.conn, payload, sizeof payload),
+                    DARI_ERR_FULL, "full");
         CHECK(pings * 127 > (64 << 10) - BLOCK - 256);
         CHECK(dari_conn_backlog(slow.pair.loop, slow.pair.server.conn) <= FULL + (64 << 10) + 127);
         CHECK(dari_conn_state(slow.pair.loop, slow.pair.server.conn) == DARI_STATE_OPEN);

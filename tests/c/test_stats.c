@@ -18,7 +18,8 @@ static void a_life_is_counted(void) {
     pair_open(&pair, NULL, NULL);
     CHECK(stats_of(pair.loop).accepted == 1 && stats_of(pair.loop).dialled == 1);
     CHECK(stats_of(pair.loop).open == 2 && stats_of(pair.loop).opened == 2);
-    for (int i = 0; i < 3; i++) CHECK(dari_conn_send(pair.loop, pair.client.conn, DARI_TEXT, "m", 1) == DARI_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK(dari_conn_send(pair.loop, pair.client.conn, DARI_TEXT, "m", 1) == DARI_OK);
     CHECK(dari_conn_send_part(pair.loop, pair.client.conn, DARI_TEXT, "m", 1, 0) == DARI_OK);
     CHECK(dari_conn_send_part(pair.loop, pair.client.conn, DARI_TEXT, "m", 1, 1) == DARI_OK);
     CHECK(dari_conn_ping(pair.loop, pair.client.conn, "p", 1) == DARI_OK);

@@ -134,7 +134,7 @@ check "echo_server: so is one that does not fit" answers 2 "bad value for --idle
 check "echo_server: what excludes each other is told" answers 1 "takeover" "$bin/echo_server" 127.0.0.1:0 --deflate --slow drop_oldest
 serve echo_server 127.0.0.1:0 --max-conns 1 --idle-ms never --max-memory unlimited --log debug --stats
 talk 3 fay "ws://127.0.0.1:$port/"
-check "echo_server --max-conns: one too many" answers 1 "503" "$bin/client" "ws://127.0.0.1:$port/"
+check "echo_server --max-conns: one too many" answers 0 "REFUSED the server refused the handshake with status 503" "$bin/echo_client" "ws://127.0.0.1:$port/"
 check "echo_server --log: lines with level, event and peer" waits server.err "debug open 127.0.0.1:"
 check "echo_server --log: and who was turned away" waits server.err "limited"
 hang_up 3
