@@ -305,7 +305,9 @@ impl Net {
             resolver.cancel(id);
         }
         self.farewells -= usize::from(conn.is_farewell);
-        self.timers.cancel(conn.deadline, Due::Conn(slot));
+        if self.conns.len() == 0 {
+            self.timers.forget_conns();
+        }
         let mut nowhere = Vec::new();
         conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
         if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
@@ -526,10 +528,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
         let (at, _) = conn.due(&endpoint.limits);
-        if at < conn.deadline {
-            self.timers.cancel(conn.deadline, Due::Conn(slot));
-            self.timers.set(at, Due::Conn(slot));
-            conn.deadline = at;
+        let step = Timers::step(at);
+        if step < conn.deadline {
+            self.timers.set_conn(step, slot);
+            conn.deadline = step;
         }
         if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;
