@@ -301,12 +301,6 @@ static void peer_send(int fd, struct bytes first, struct bytes second) {
     REQUIRE(send(fd, both, len, MSG_NOSIGNAL) == (ssize_t)len || cell.place->is == STALE);
 }
 
-static void peer_reset(int fd) {
-    const struct linger now = {1, 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(fd);
-}
-
 static size_t count_fds(void) {
     DIR *list = opendir("/proc/self/fd");
     size_t count = 0;
@@ -371,7 +365,7 @@ static void peers_say(struct bytes trigger) {
     for (size_t i = 0; i < open_peers; i++) {
         peer_send(peers[i], trigger, cell.behind == DATA ? cell.place->more : none);
         if (cell.behind == RESET)
-            peer_reset(peers[i]);
+            raw_reset(peers[i]);
         else if (cell.place->flags & NOISY)
             shutdown(peers[i], SHUT_WR);
     }
@@ -541,14 +535,8 @@ static void run_group(const struct place *place, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     const char *asked_for = getenv("ABUSE_CROWD");
-    struct sockaddr_in name = {.sin_family = AF_INET};
-    socklen_t size = sizeof name;
-    int deaf = socket(AF_INET, SOCK_STREAM, 0), passed = 0, failed = 0;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(deaf, (const struct sockaddr *)&name, sizeof name) != 0 ||
-        getsockname(deaf, (struct sockaddr *)&name, &size) != 0)
-        return 1;
-    deaf_port = ntohs(name.sin_port);
+    int deaf = raw_bind(), passed = 0, failed = 0;
+    deaf_port = raw_port(deaf);
     /* A smaller crowd is for tools that make everything slow. */
     if (asked_for != NULL && atoi(asked_for) > 1 && atoi(asked_for) < CROWD) crowd = (size_t)atoi(asked_for);
     list_actions();
