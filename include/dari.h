@@ -98,6 +98,40 @@ typedef uint32_t dari_kind_t;
 // message on.
 #define DARI_DEFLATE_TAKEOVER 2u
 
+// For dari_limits_t, what happens to a message for a peer of whom max_backlog
+// bytes are queued: it is refused, DARI_ERR_FULL; what is published passes
+// the peer over.
+#define DARI_SLOW_REFUSE 0u
+// The connection is closed with 1013, and the message is refused.
+#define DARI_SLOW_CLOSE 1u
+// The oldest messages that have not begun to leave give way to it. Not with
+// DARI_DEFLATE_TAKEOVER, and never parts of messages or bodies.
+#define DARI_SLOW_DROP_OLDEST 2u
+
+// For dari_listen_t, a bit: the limits of one address hold for loopback
+// addresses and unix sockets, too.
+#define DARI_LISTEN_LIMIT_LOOPBACK 1u
+
+// In dari_limited_t, why peers were turned away: max_conns.
+#define DARI_LIMITED_CONNS 1u
+// max_conns_per_ip.
+#define DARI_LIMITED_PER_IP 2u
+// connects_per_second_per_ip.
+#define DARI_LIMITED_RATE 3u
+// The process or the system has no descriptors left, or no memory for them.
+#define DARI_LIMITED_DESCRIPTORS 4u
+
+// The level of a log line: what should be done can not be done.
+#define DARI_LOG_ERROR 1u
+// Something went wrong, mostly for one connection.
+#define DARI_LOG_WARN 2u
+// What a daemon's log has on an ordinary day.
+#define DARI_LOG_INFO 3u
+// Every connection's beginning and end.
+#define DARI_LOG_DEBUG 4u
+// Every step.
+#define DARI_LOG_TRACE 5u
+
 // As a size or a count: no limit. 0 is the default.
 #define DARI_UNLIMITED SIZE_MAX
 // As a number of milliseconds: never. 0 is the default.
@@ -183,6 +217,10 @@ typedef struct dari_remote_t dari_remote_t;
 // A message framed once, to be sent to many. Belongs to no loop.
 typedef struct dari_payload_t dari_payload_t;
 
+// Certificates and keys: what a server shows, or whom a client trusts. Shared
+// by any number of listeners and clients, of any loops.
+typedef struct dari_tls_t dari_tls_t;
+
 // Names one connection. Never used again for another; id 0 names none.
 typedef struct {
     uint64_t id;
@@ -192,6 +230,11 @@ typedef struct {
 typedef struct {
     uint64_t id;
 } dari_listener_t;
+
+// Names one client that connects, and connects again if it is to.
+typedef struct {
+    uint64_t id;
+} dari_dial_t;
 
 // Names one timer.
 typedef struct {
@@ -271,6 +314,40 @@ typedef struct {
     int32_t tls_alert;
 } dari_close_t;
 
+// Peers that were turned away at the door, for `limited`. Only ever on loan,
+// and grows at its end.
+typedef struct {
+    // Where they came.
+    dari_listener_t listener;
+    // Why: DARI_LIMITED_*.
+    uint32_t which;
+    // 0.
+    uint32_t reserved;
+    // How many, since you were told last.
+    uint64_t count;
+    // The limit that struck; 0 for descriptors.
+    uint64_t limit;
+    // The last of them, "address:port"; empty if that is not known.
+    dari_str_t peer;
+} dari_limited_t;
+
+// A line of the log. Only ever on loan, and grows at its end.
+typedef struct {
+    // DARI_LOG_*.
+    uint32_t level;
+    // 0.
+    uint32_t reserved;
+    // Whose it is, or id 0.
+    dari_conn_t conn;
+    // What happened, in a word: "listen", "accept", "open", "close",
+    // "dropped", "limited", "memory", "slow_hook", "shutdown", "log".
+    dari_str_t event;
+    // Who is there, "address:port", or nothing.
+    dari_str_t peer;
+    // What happened, in a line, without a newline.
+    dari_str_t text;
+} dari_log_t;
+
 // What dari calls when something happens: the same for both sides.
 //
 // Set struct_size; every other field may stay zero, and every hook may be
@@ -310,6 +387,18 @@ typedef struct {
     // its connection.
     void (*part)(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *part,
                  uint32_t last);
+    // Messages that a slow peer will not get: they were dropped to make room
+    // for newer ones, or were published and passed it over. At the end of the
+    // turn, all of it in one.
+    void (*dropped)(void *user, dari_loop_t *loop, dari_conn_t conn, size_t messages, size_t bytes);
+    // Peers were turned away at the door of the listener: told 503, and closed.
+    // Called at most once a second for each reason.
+    void (*limited)(void *user, dari_loop_t *loop, const dari_limited_t *what);
+    // A dial will connect again, as the `attempt`th time in a row, from 1, in
+    // `delay_ms`. Comes after the `close` of the connection before; the next
+    // one has an id of its own, of which `open` or `close` tells.
+    void (*retry)(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t attempt,
+                  uint32_t delay_ms);
 } dari_handler_t;
 
 // What one peer may cost. A field that is 0 has its default.
@@ -325,7 +414,8 @@ typedef struct {
     // Bytes queued at which `drain` is called and reading goes on. Default
     // 64 KiB. One that is not below high_water is a quarter of that.
     size_t low_water;
-    // Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
+    // Bytes queued from which on `slow` decides what happens to a message.
+    // Default 4 MiB. So at most this and one message wait.
     size_t max_backlog;
     // Longest head of a request or an answer, in bytes. Default 16 KiB.
     size_t max_head;
@@ -357,6 +447,17 @@ typedef struct {
     // Pings and pongs that a peer may send in a second. Default 250,000.
     // UINT32_MAX lifts it.
     uint32_t max_controls;
+    // DARI_SLOW_*. Default DARI_SLOW_REFUSE.
+    uint32_t slow;
+    // Longest target of a request, in bytes. Default 8 KiB.
+    size_t max_target;
+    // Header lines of a request or an answer. Default 100; more than 100 has no
+    // effect.
+    uint32_t max_headers;
+    // Empty frames that a message may hold before its last one. Default 1,000.
+    uint32_t max_empty_fragments;
+    // How long a connection is kept for another plain request. Default 15 s.
+    uint32_t keep_alive_ms;
     // 0.
     uint32_t reserved;
 } dari_limits_t;
@@ -373,9 +474,28 @@ typedef struct {
     // for all; a NULL ends the list. NULL: pages of the same host alone.
     // Programs that send no Origin may always connect.
     const char *const *origins;
+    // Certificates to show, from dari_tls_server_new. NULL: plain TCP.
+    const dari_tls_t *tls;
     // A folder whose files are served to GET and HEAD; `http` is asked only
     // for what is not in it. NULL: none.
     const char *folder;
+    // Networks whose header X-Forwarded-For is believed, "10.0.0.0/8", "::1",
+    // "unix:"; a NULL ends the list. NULL: none. Whom they speak for counts
+    // in the limits of one address, and is what dari_conn_peer gives.
+    const char *const *trusted_proxies;
+    // Connections of the whole loop from which on peers are turned away.
+    // Default: the soft RLIMIT_NOFILE, less 64.
+    size_t max_conns;
+    // Connections of one address at a time; IPv6 counts by /64. Default 1,024.
+    // Not for loopback addresses, unix sockets and trusted proxies.
+    size_t max_conns_per_ip;
+    // Connections of one address in a second, four times as many in a burst.
+    // Default 256. Not for those either.
+    size_t connects_per_second_per_ip;
+    // Bits: DARI_LISTEN_LIMIT_LOOPBACK.
+    uint32_t flags;
+    // 0.
+    uint32_t reserved;
 } dari_listen_t;
 
 // How to connect. A field that is 0 or NULL has its default.
@@ -392,16 +512,107 @@ typedef struct {
     size_t header_count;
     // The Origin to send. NULL: none.
     const char *origin;
+    // For wss://, whom to trust, from dari_tls_client_new. NULL: the
+    // certificates that the system trusts.
+    const dari_tls_t *tls;
+    // The name that the server's certificate has to be for. NULL: the URL's.
+    const char *tls_name;
+    // A proxy: "http://host:port" or "socks5://host:port", with
+    // "user:password@" if need be. "env": as the environment's http_proxy and
+    // its kin have it. NULL: none.
+    const char *proxy;
+    // To connect again after an end that you did not ask for: after a random
+    // time from 0 to a bound that begins with this and doubles each time. 0 is
+    // not at all.
+    uint32_t retry_ms;
+    // The bound's bound. Default 30 s.
+    uint32_t retry_max_ms;
+    // How often in a row. Default without end.
+    uint32_t retry_count;
+    // 0.
+    uint32_t reserved;
 } dari_connect_t;
 
-// What a loop may cost. A field that is 0 has its default.
+// What a loop may cost, and whom it tells of itself. A field that is 0 or NULL
+// has its default.
 typedef struct {
     // sizeof(dari_loop_config_t).
     size_t struct_size;
     // Bytes that all its connections may allocate together for what they are
-    // receiving, and to compress. Default 1 GiB.
+    // receiving, for what is queued, and to compress. Default 1 GiB.
+    //
+    // Over nine tenths of it those that have received the most of a message are
+    // not read from; at the limit the one that holds the most is closed with
+    // 1013, and sends return DARI_ERR_MEMORY. Payloads of yours do not count.
     size_t max_memory;
+    // Bytes of one read, and about what one connection gets of a turn before
+    // the others are looked at. Default 256 KiB; at least 4 KiB.
+    size_t max_read;
+    // Events of one turn. Default 1,024.
+    uint32_t max_events;
+    // A hook that runs longer is counted, and told to `log` with its name: while
+    // it runs, everybody else waits. Default DARI_NEVER, which costs nothing.
+    uint32_t slow_hook_ms;
+    // The levels that `log` is called for: DARI_LOG_* and those below. Default 0,
+    // none.
+    uint32_t log_level;
+    // 0.
+    uint32_t reserved;
+    // Handed to `log`.
+    void *user;
+    // The log. A hook: called at the end of the turn in which it happened, and
+    // everything may be called in it. NULL: silence.
+    void (*log)(void *user, dari_loop_t *loop, const dari_log_t *line);
 } dari_loop_config_t;
+
+// What a loop has seen since it was made. Set struct_size before the call.
+typedef struct {
+    // sizeof(dari_stats_t).
+    size_t struct_size;
+    // Connections accepted, with those that were turned away at the door.
+    uint64_t accepted;
+    // Connections that this side set out to make.
+    uint64_t dialled;
+    // WebSockets that are open now.
+    uint64_t open;
+    // WebSockets that have opened.
+    uint64_t opened;
+    // Plain HTTP requests.
+    uint64_t requests;
+    // Messages received.
+    uint64_t messages_in;
+    // Messages taken to be sent.
+    uint64_t messages_out;
+    // Messages that slow peers will not get: see `dropped`.
+    uint64_t dropped;
+    // Connections turned away at the door: see `limited`.
+    uint64_t limited;
+    // Hooks that ran longer than slow_hook_ms.
+    uint64_t slow_hooks;
+    // Bytes of memory that count in max_memory, now.
+    uint64_t memory;
+    // The most that there were of them.
+    uint64_t memory_peak;
+    // Ends by cause: closes[DARI_CAUSE_EOF]. Those of connections that you never
+    // heard of are in it, too.
+    uint64_t closes[64];
+} dari_stats_t;
+
+// The end of a connection, remembered. Set struct_size before the call.
+typedef struct {
+    // sizeof(dari_past_t).
+    size_t struct_size;
+    // Which it was; its id is stale.
+    dari_conn_t conn;
+    // When it ended, in milliseconds of Unix time.
+    uint64_t ended_ms;
+    // How long it had been there, in milliseconds.
+    uint64_t lived_ms;
+    // Who was there: "address:port".
+    dari_str_t peer;
+    // What `close` was told.
+    dari_close_t why;
+} dari_past_t;
 
 #ifdef __cplusplus
 extern "C" {
@@ -449,7 +660,8 @@ DARI_API dari_status_t dari_loop_new(const dari_loop_config_t *config, dari_loop
 // DARI_ERR_PANIC it frees without calling hooks.
 DARI_API dari_status_t dari_loop_free(dari_loop_t *loop);
 
-// Runs the loop until dari_loop_stop or dari_remote_stop.
+// Runs the loop until dari_loop_stop, dari_remote_stop or the end of a
+// shutdown.
 //
 // It returns DARI_OK then, with all connections still there: run it again,
 // or free it. Not inside a hook: DARI_ERR_STATE. DARI_ERR_SYSTEM if the
@@ -458,6 +670,21 @@ DARI_API dari_status_t dari_loop_run(dari_loop_t *loop);
 
 // Makes dari_loop_run return after the turn that it is in.
 DARI_API dari_status_t dari_loop_stop(dari_loop_t *loop);
+
+// Ends everything on the loop in good order, while it runs on.
+//
+// Nobody is accepted any more; requests on connections that are there get 503.
+// Every peer is told 1001, one after the other within `spread_ms`, so that
+// they do not all come back at once; 0 tells all at once. What is queued is
+// sent before. Whoever has not answered `grace_ms` after the last was told is
+// dropped. When nobody is left `done` is called, which may be NULL, with how
+// many had to be dropped, and dari_loop_run returns. Every cause is
+// DARI_CAUSE_SHUTDOWN. Listening, connecting and another shutdown are
+// DARI_ERR_STATE from then on; timers and watches go on.
+DARI_API dari_status_t dari_loop_shutdown(dari_loop_t *loop, uint32_t spread_ms, uint32_t grace_ms,
+                                          void (*done)(void *user, dari_loop_t *loop,
+                                                       size_t dropped),
+                                          void *user);
 
 // Gives the one descriptor to put into a poll, epoll or select of yours.
 //
@@ -478,6 +705,19 @@ DARI_API dari_status_t dari_loop_turn(dari_loop_t *loop, uint32_t timeout_ms);
 // DARI_NEVER if there is nothing, and for a loop that is NULL or another
 // thread's. Only for a poll that does not use dari_loop_fd alone.
 DARI_API uint32_t dari_loop_timeout(const dari_loop_t *loop);
+
+// ----------------------------------------------------------------------------
+// Watching: what a loop has seen, and how its last connections ended.
+// ----------------------------------------------------------------------------
+
+// Tells what a loop has seen.
+DARI_API dari_status_t dari_loop_stats(const dari_loop_t *loop, dari_stats_t *out);
+
+// Tells how the `nth` last connection ended, 0 being the latest.
+//
+// The last 1,000 that had an id are remembered; beyond them it is
+// DARI_ERR_ARGUMENT. The texts are on loan until the loop runs again.
+DARI_API dari_status_t dari_loop_past(const dari_loop_t *loop, size_t nth, dari_past_t *out);
 
 // ----------------------------------------------------------------------------
 // Remotes: the one door to a loop for other threads and for signal handlers.
@@ -530,14 +770,73 @@ DARI_API uint16_t dari_listener_port(const dari_loop_t *loop, dari_listener_t li
 // Accepts no more connections. Those that are there stay.
 DARI_API dari_status_t dari_listener_close(dari_loop_t *loop, dari_listener_t listener);
 
-// Connects to "ws://host:port/path": `open` and `close` follow, or `close`.
+// Connects to a URL: `open` and `close` follow, or `close`.
 //
-// The host is an address or "localhost". The id is good at once, though
-// nothing can be sent before `open`. `how` and `out` may be NULL.
-// DARI_ERR_UNSUPPORTED for wss:// and for other names.
+// "ws://host:port/path", "wss://..." with TLS, http and https for the same,
+// "ws+unix:/path/of/socket:/target". A login before the host becomes a header
+// Authorization. Names are looked up on a thread of the loop's, which the first
+// one starts. The id is good at once, though nothing can be sent before `open`.
+// `how` and `out` may be NULL.
 DARI_API dari_status_t dari_loop_connect(dari_loop_t *loop, const char *url,
                                          const dari_connect_t *how, const dari_handler_t *handler,
                                          dari_conn_t *out);
+
+// Names what has made a connection, and makes the next one if it is to: see
+// retry_ms. Id 0 for one that was accepted, and for a stale id.
+DARI_API dari_dial_t dari_conn_dial(const dari_loop_t *loop, dari_conn_t conn);
+
+// Connects no more. A connection that is open stays; one that is not open yet
+// ends, with DARI_CAUSE_LOCAL.
+DARI_API dari_status_t dari_dial_stop(dari_loop_t *loop, dari_dial_t dial);
+
+// ----------------------------------------------------------------------------
+// TLS: certificates to show, and whom to trust.
+// ----------------------------------------------------------------------------
+
+// Makes a server's TLS of a certificate chain and its key, PEM files.
+//
+// DARI_ERR_TLS says which file will not do and why: it can not be read, holds
+// no certificate, is not for the key, has expired. TLS 1.2 and 1.3. Free it
+// with dari_tls_free.
+DARI_API dari_status_t dari_tls_server_new(const char *cert_file, const char *key_file,
+                                           dari_tls_t **out);
+
+// The same from memory: `cert_len` bytes of PEM, and `key_len`.
+//
+// What is made so has nothing to read again.
+DARI_API dari_status_t dari_tls_server_new_pem(const void *cert, size_t cert_len, const void *key,
+                                               size_t key_len, dari_tls_t **out);
+
+// Adds another certificate, for clients that ask for one of its names (SNI).
+//
+// The first one stays for all others.
+DARI_API dari_status_t dari_tls_add(const dari_tls_t *tls, const char *cert_file,
+                                    const char *key_file);
+
+// Reads all files again; new connections get what is in them.
+//
+// All are checked first. If one will not do everything stays as it was, and
+// DARI_ERR_TLS says which one and why. Connections that are there stay.
+DARI_API dari_status_t dari_tls_reload(const dari_tls_t *tls);
+
+// Asks clients for certificates that a CA of this PEM file has issued.
+//
+// With `required` 1 those without one are refused, with 0 they may come; one
+// that will not do is refused in either case.
+DARI_API dari_status_t dari_tls_client_ca(const dari_tls_t *tls, const char *ca_file,
+                                          uint32_t required);
+
+// Makes a client's TLS: it trusts the certificates in a PEM file.
+//
+// `roots_file` NULL: those that the system trusts. `cert_file` and `key_file`
+// are its own, for servers that ask; NULL, both: it has none. Certificates of
+// servers are always checked. Free it with dari_tls_free.
+DARI_API dari_status_t dari_tls_client_new(const char *roots_file, const char *cert_file,
+                                           const char *key_file, dari_tls_t **out);
+
+// Lets go of it; listeners and clients that use it keep what they need. NULL is
+// fine.
+DARI_API void dari_tls_free(dari_tls_t *tls);
 
 // ----------------------------------------------------------------------------
 // Connections: both sides of one are the same here.
@@ -621,11 +920,28 @@ DARI_API dari_status_t dari_conn_peer(const dari_loop_t *loop, dari_conn_t conn,
 // On loan until the next call. None for a stale id either.
 DARI_API dari_str_t dari_conn_protocol(const dari_loop_t *loop, dari_conn_t conn);
 
+// The certificate that the peer of an encrypted connection has shown, in DER.
+//
+// On loan until the next call. NULL data if it has shown none; a client shows
+// one if it was asked to: see dari_tls_client_ca.
+DARI_API dari_str_t dari_conn_certificate(const dari_loop_t *loop, dari_conn_t conn);
+
 // Walks over the connections of a loop: the one after `conn`.
 //
 // Start with id 0; id 0 comes after the last. Connections may come and go on
 // the way. Those that are not open yet, or no more, are among them.
 DARI_API dari_conn_t dari_loop_next(const dari_loop_t *loop, dari_conn_t conn);
+
+// Takes the descriptor of a connection away from dari; it is yours to close.
+//
+// What dari has read of it and not handed on is written to `buf` of `size`
+// bytes, and its length to `len`. If there is no room: DARI_ERR_TOO_BIG, with
+// the length in `len`, and nothing has changed. DARI_ERR_STATE while bytes
+// wait to be sent, while a message or a request is half here, and in a hook
+// behind which more of what was read waits. `close` follows, with
+// DARI_CAUSE_RELEASED.
+DARI_API dari_status_t dari_conn_release(dari_loop_t *loop, dari_conn_t conn, int32_t *fd,
+                                         void *buf, size_t size, size_t *len);
 
 // ----------------------------------------------------------------------------
 // Requests: there from `upgrade` or `http` until you have answered.

@@ -25,7 +25,10 @@ pub struct OutOfMemory {
 #[derive(Debug)]
 pub struct Buffers {
     limit: usize,
+    /// How far the limit may be passed before anything is refused.
+    grace: usize,
     used: usize,
+    peak: usize,
     kept: usize,
     free: Vec<Vec<u8>>,
     pub(crate) codecs: Codecs,
@@ -42,12 +45,43 @@ impl Default for Buffers {
 impl Buffers {
     /// A pool that hands out at most `limit` bytes at a time.
     pub fn new(limit: usize) -> Self {
-        Self { limit, used: 0, kept: 0, free: Vec::new(), codecs: Codecs::default(), scratch: Vec::new() }
+        Self {
+            limit,
+            grace: 0,
+            used: 0,
+            peak: 0,
+            kept: 0,
+            free: Vec::new(),
+            codecs: Codecs::default(),
+            scratch: Vec::new(),
+        }
     }
 
-    /// Bytes allocated in buffers that are in use.
+    /// The same for an owner who makes room as soon as the limit is passed: until then it may be passed by an
+    /// eighth.
+    pub fn with_grace(limit: usize) -> Self {
+        Self { grace: limit / 8, ..Self::new(limit) }
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes allocated in buffers that are in use, and elsewhere on account of this pool.
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// The most that was ever in use.
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// Counts memory that is allocated elsewhere: there were `before` bytes of it, and now there are `now`.
+    pub fn account(&mut self, before: usize, now: usize) {
+        self.uncharge(before);
+        self.add(now);
     }
 
     /// Bytes kept for later.
@@ -63,7 +97,7 @@ impl Buffers {
     /// Counts memory that is allocated elsewhere.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         self.check(bytes)?;
-        self.used += bytes;
+        self.add(bytes);
         Ok(())
     }
 
@@ -108,12 +142,12 @@ impl Buffers {
     }
 
     fn grow(&mut self, buffer: &mut Vec<u8>, need: usize, most: usize) -> Result<(), OutOfMemory> {
-        let room = self.limit.saturating_sub(self.used);
+        let room = self.room();
         if buffer.capacity() == 0
             && let Some(kept) = self.free.pop_if(|kept| (need..=room).contains(&kept.capacity()))
         {
             self.kept -= kept.capacity();
-            self.used += kept.capacity();
+            self.add(kept.capacity());
             *buffer = kept;
             return Ok(());
         }
@@ -121,12 +155,22 @@ impl Buffers {
         let (before, more) = (buffer.capacity(), size - buffer.len());
         self.check(size - before)?;
         buffer.try_reserve_exact(more).map_err(|_| OutOfMemory { used: self.used, limit: self.limit })?;
-        self.used += buffer.capacity() - before;
+        self.add(buffer.capacity() - before);
         Ok(())
     }
 
+    fn add(&mut self, bytes: usize) {
+        self.used = self.used.saturating_add(bytes);
+        self.peak = self.peak.max(self.used);
+    }
+
+    /// Bytes that may still be handed out.
+    fn room(&self) -> usize {
+        self.limit.saturating_add(self.grace).saturating_sub(self.used)
+    }
+
     fn check(&self, more: usize) -> Result<(), OutOfMemory> {
-        if more > self.limit.saturating_sub(self.used) {
+        if more > self.room() {
             return Err(OutOfMemory { used: self.used, limit: self.limit });
         }
         Ok(())

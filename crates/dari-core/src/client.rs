@@ -21,7 +21,9 @@ pub struct Opening {
     pub protocols: Vec<String>,
     /// The header Origin.
     pub origin: Option<String>,
-    /// More header lines.
+    /// The header Authorization: [`Login::basic`](crate::Login::basic) of the URL.
+    pub authorization: Option<String>,
+    /// More header lines. A Host, Origin or Authorization among them is sent in place of ours.
     pub headers: Vec<(String, String)>,
 }
 
@@ -47,20 +49,34 @@ pub(crate) enum Answer {
 impl Client {
     /// Checks what is asked for, and appends the request.
     pub(crate) fn start(opening: Opening, wish: Option<Deflate>, io: &mut Io<'_>) -> Result<Self, Misuse> {
-        let headers: Vec<(&str, &str)> = opening.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        http::check_headers(&headers, &RESERVED)?;
-        if let Some(origin) = &opening.origin {
-            http::check_headers(&[("Origin", origin)], &[])?;
+        let headers = opening.headers.iter().map(|(name, value)| (&**name, &**value));
+        let (hosts, mut headers): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name.eq_ignore_ascii_case("host"));
+        for (name, value) in [("Authorization", &opening.authorization), ("Origin", &opening.origin)] {
+            if let Some(value) = value
+                && !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+            {
+                headers.insert(0, (name, value));
+            }
         }
-        if !http::is_authority(&opening.authority) {
-            return Err(Misuse::Header("Host".to_owned()));
+        http::check_headers(&headers, &RESERVED)?;
+        // RFC 9112 3.2: exactly one.
+        let host = match hosts[..] {
+            [] => &opening.authority,
+            [(_, host)] => host,
+            [_, (_, host), ..] => return Err(Misuse::Host(host.to_owned())),
+        };
+        if !http::is_authority(host) {
+            return Err(Misuse::Host(host.to_owned()));
         }
         if !http::is_path(&opening.target) {
             return Err(Misuse::Target(opening.target));
         }
         for (i, name) in opening.protocols.iter().enumerate() {
-            if !http::is_token(name.as_bytes()) || opening.protocols.iter().take(i).any(|earlier| earlier == name) {
-                return Err(Misuse::Protocol(name.clone()));
+            if !http::is_token(name.as_bytes()) {
+                return Err(Misuse::ProtocolNoToken(name.clone()));
+            }
+            if opening.protocols.iter().take(i).any(|earlier| earlier == name) {
+                return Err(Misuse::ProtocolTwice(name.clone()));
             }
         }
         // RFC 6455 4.1: a nonce of 16 bytes, chosen anew for each connection.
@@ -70,7 +86,7 @@ impl Client {
 
         let text = io.out.buffer();
         text.extend_from_slice(format!("GET {} HTTP/1.1\r\n", opening.target).as_bytes());
-        write_line(text, "Host", &opening.authority);
+        write_line(text, "Host", host);
         write_line(text, "Upgrade", "websocket");
         write_line(text, "Connection", "Upgrade");
         write_line(text, "Sec-WebSocket-Key", &key);
@@ -80,9 +96,6 @@ impl Client {
         }
         if let Some(wish) = &wish {
             write_line(text, "Sec-WebSocket-Extensions", extension::offer(wish));
-        }
-        if let Some(origin) = &opening.origin {
-            write_line(text, "Origin", origin);
         }
         headers.iter().for_each(|(name, value)| write_line(text, name, value));
         text.extend_from_slice(b"\r\n");

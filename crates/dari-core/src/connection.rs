@@ -10,7 +10,7 @@ use crate::deflate::Codec;
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::handshake;
 use crate::io::Io;
-use crate::message::{self, Kind, Message, Payload, Prepared, Squeeze};
+use crate::message::{self, Assembly, Kind, Message, Payload, Prepared, Squeeze};
 use crate::receive::Unfinished;
 use crate::server::{After, Asked, Server};
 use crate::state::State;
@@ -168,6 +168,15 @@ impl Connection {
         matches!(&self.phase, Phase::Server(server) if server.is_idle())
     }
 
+    /// Whether something of the peer's has begun and is not all there: a request, a frame or a message.
+    pub fn is_in_the_middle(&self) -> bool {
+        match &self.phase {
+            Phase::Server(server) => !server.is_idle() && !server.is_busy(),
+            Phase::Client(_) => true,
+            Phase::Frames => self.unfinished.is_some(),
+        }
+    }
+
     /// What is known of the end, once it has begun.
     pub fn closing(&self) -> Option<&Closing> {
         self.closing.as_deref()
@@ -176,6 +185,23 @@ impl Connection {
     /// Bytes of the peer that were taken so far.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Bytes of memory that are held: what [`Buffers`](crate::Buffers) counts.
+    pub fn held(&self) -> usize {
+        let codec = self.agreed.as_ref().and_then(|agreed| agreed.codec.as_ref());
+        self.receiving() + codec.map_or(0, Codec::held)
+    }
+
+    /// Those of them that hold what has come of a message or a request.
+    pub fn receiving(&self) -> usize {
+        let waiting = match &self.phase {
+            Phase::Server(server) => server.held(),
+            Phase::Client(client) => client.head.held(),
+            Phase::Frames => 0,
+        };
+        let assembly = self.unfinished.as_ref().and_then(|unfinished| unfinished.assembly.as_ref());
+        waiting + assembly.map_or(0, Assembly::held)
     }
 
     /// Takes bytes off the front of `input` until there is one event or nothing left.
@@ -238,6 +264,22 @@ impl Connection {
             self.after_answer(after, io);
         }
         Ok(())
+    }
+
+    /// Server: answers without having been asked, and ends the connection; for peers that there is no room for.
+    pub fn turn_away(&mut self, status: u16, body: &[u8], io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.server_end()?;
+        handshake::write_plain(io.out, status, body);
+        self.state = State::Closed;
+        self.leave_handshake(io);
+        Ok(())
+    }
+
+    /// Server: the next answer is the last one, and says so.
+    pub fn keep_no_longer(&mut self) {
+        if let Phase::Server(server) = &mut self.phase {
+            server.keep_no_longer();
+        }
     }
 
     /// Sends a message.

@@ -80,6 +80,12 @@ impl Codec {
         len >= self.wish.min
     }
 
+    /// Bytes of memory that its contexts have.
+    pub(crate) fn held(&self) -> usize {
+        let has = |is_there, size| if is_there { size } else { 0 };
+        has(self.compressor.is_some(), COMPRESSOR) + has(self.inflater.is_some(), INFLATER)
+    }
+
     /// Compresses a message into `out`. False: it goes out as it is, and nothing has changed.
     pub(crate) fn compress(&mut self, message: &[u8], buffers: &mut Buffers, out: &mut Vec<u8>) -> bool {
         let (bits, takeover) = (self.agreement.send_bits, self.agreement.send_takeover);

@@ -200,8 +200,14 @@ pub enum Misuse {
     Header(String),
     /// A request target that is no path.
     Target(String),
-    /// A subprotocol that is no token, stands twice, or was not offered.
-    Protocol(String),
+    /// A Host that names no host, or a second one.
+    Host(String),
+    /// A subprotocol that is no token.
+    ProtocolNoToken(String),
+    /// A subprotocol that is offered twice.
+    ProtocolTwice(String),
+    /// A subprotocol that the client did not offer.
+    ProtocolNotOffered(String),
     /// A status that a complete answer can not have.
     Status(u16),
 }
@@ -226,7 +232,12 @@ impl fmt::Display for Misuse {
                 write!(f, "header {name:?} is one that dari writes, or holds a character that no header may hold")
             }
             Self::Target(target) => write!(f, "{target:?} is not a path that a request can name"),
-            Self::Protocol(name) => write!(f, "subprotocol {name:?} is no token, stands twice or was not offered"),
+            Self::Host(host) => write!(f, "the header Host is there once, and {host:?} is a second one, or no host"),
+            Self::ProtocolNoToken(name) => {
+                write!(f, "subprotocol {name:?} is no token: letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 5.6.2)")
+            }
+            Self::ProtocolTwice(name) => write!(f, "subprotocol {name:?} stands twice in the list"),
+            Self::ProtocolNotOffered(name) => write!(f, "subprotocol {name:?} was not offered by the client"),
             Self::Status(status) => write!(f, "{status} is not a status that can be answered here"),
         }
     }

@@ -97,7 +97,7 @@ pub(crate) fn write_accept(
     if let Some(protocol) = protocol
         && !offered(request).any(|offered| offered == protocol)
     {
-        return Err(Misuse::Protocol(protocol.to_owned()));
+        return Err(Misuse::ProtocolNotOffered(protocol.to_owned()));
     }
     let key = request.header("sec-websocket-key", 0).unwrap_or_default();
     let text = io.out.buffer();
@@ -132,6 +132,13 @@ pub(crate) const RESERVED: [&str; 10] = [
 
 pub(crate) fn write_line(text: &mut Vec<u8>, name: &str, value: &str) {
     [name, ": ", value, "\r\n"].iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+}
+
+/// Appends an answer that nobody asked for, and the last one.
+pub(crate) fn write_plain(out: &mut dyn Output, status: u16, body: &[u8]) {
+    let headers = [("Content-Type", "text/plain; charset=utf-8")];
+    http::write_head(out, status, &headers, http::Answer::Length(body.len()), false);
+    out.buffer().extend_from_slice(body);
 }
 
 /// Appends a refusal that the peer's own fault brought about: the rule is the body.

@@ -44,6 +44,11 @@ impl Head {
         self.bytes.len()
     }
 
+    /// Bytes of memory that it has.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(crate) fn release(self, io: &mut Io<'_>) {
         io.buffers.give_back(self.bytes);
     }

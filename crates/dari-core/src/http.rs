@@ -85,6 +85,11 @@ impl Request {
         !self.is_old() && !self.has_token("connection", "close")
     }
 
+    /// Bytes of memory that it has.
+    pub(crate) fn held(&self) -> usize {
+        self.text.capacity() + self.body.capacity()
+    }
+
     pub(crate) fn release(self, io: &mut Io<'_>) {
         io.buffers.give_back(self.text);
         io.buffers.give_back(self.body);
@@ -336,6 +341,7 @@ pub fn status_reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         409 => "Conflict",
         410 => "Gone",

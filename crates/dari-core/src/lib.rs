@@ -72,7 +72,7 @@ pub use io::{Entropy, Io, NoEntropy, Output};
 pub use limits::{Deflate, Limits};
 pub use message::{Kind, Message, Payload, Prepared, Squeeze};
 pub use state::State;
-pub use url::{BadUrl, Host, Url};
+pub use url::{Authority, BadUrl, Host, Login, Url};
 
 #[doc(hidden)]
 pub mod testing {

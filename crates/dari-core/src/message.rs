@@ -319,6 +319,11 @@ impl Assembly {
         self.utf8.is_whole()
     }
 
+    /// Bytes of memory that it has.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(crate) fn discard(self, buffers: &mut Buffers) {
         buffers.give_back(self.bytes);
     }

@@ -16,6 +16,8 @@ pub(crate) struct Server {
     head: Head,
     request: Option<Request>,
     stage: Stage,
+    /// No request is taken behind the next answer.
+    is_last: bool,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +113,15 @@ impl Server {
     /// Whether nothing of a request is here: a kept-alive connection between two of them, or a new one.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.head.len() == 0
+    }
+
+    /// Bytes of memory that a request has.
+    pub(crate) fn held(&self) -> usize {
+        self.head.held() + self.request.as_ref().map_or(0, Request::held)
+    }
+
+    pub(crate) fn keep_no_longer(&mut self) {
+        self.is_last = true;
     }
 
     /// Appends the 101; the connection is open afterwards.
@@ -209,7 +220,7 @@ impl Server {
         http::check_answer(status, headers)?;
         // Behind an opening handshake that was refused, frames may follow: they are no requests.
         let upgrade = self.asks_upgrade();
-        let keep_alive = request.keeps_alive() && answer != Answer::UntilEnd && !upgrade;
+        let keep_alive = request.keeps_alive() && answer != Answer::UntilEnd && !upgrade && !self.is_last;
         http::write_head(io.out, status, headers, answer, keep_alive);
         Ok((request.method() == "HEAD", keep_alive))
     }

@@ -63,13 +63,13 @@ fn only_an_offered_subprotocol_can_be_accepted() {
     let mut peer = asked("/", "Sec-WebSocket-Protocol: chat\r\n");
     for other in ["Chat", "", "chat, chat", "other\r\nEvil: x"] {
         let misuse = peer.misuse(|connection, io| connection.accept(Some(other), &[], io));
-        assert_eq!(misuse, Misuse::Protocol(other.into()));
+        assert_eq!(misuse, Misuse::ProtocolNotOffered(other.into()));
     }
     peer.act(|connection, io| connection.accept(Some("chat"), &[], io)).unwrap();
 
     let mut peer = asked("/", "");
     let misuse = peer.misuse(|connection, io| connection.accept(Some("chat"), &[], io));
-    assert_eq!(misuse, Misuse::Protocol("chat".into()));
+    assert_eq!(misuse, Misuse::ProtocolNotOffered("chat".into()));
 }
 
 #[test]
@@ -188,6 +188,7 @@ fn the_request_says_what_was_asked_for() {
         target: "/chat?x".into(),
         protocols: vec!["a".into(), "b".into()],
         origin: Some("http://example.com".into()),
+        authorization: Some("Basic eDp5".into()),
         headers: vec![("Cookie".into(), "x=y".into())],
     };
     let mut peer = Peer::client(Limits::default(), opening, Noise::Zeros).unwrap();
@@ -195,9 +196,26 @@ fn the_request_says_what_was_asked_for() {
     let wanted = format!(
         "GET /chat?x HTTP/1.1\r\nHost: example.com:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {ZERO_KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n\
-         Origin: http://example.com\r\nCookie: x=y\r\n\r\n"
+         Origin: http://example.com\r\nAuthorization: Basic eDp5\r\nCookie: x=y\r\n\r\n"
     );
     assert_eq!(text(&peer.sent()), wanted);
+}
+
+#[test]
+fn a_header_of_the_callers_stands_in_place_of_ours() {
+    let headers = [("host", "other"), ("X", "y"), ("authorization", "Bearer z"), ("ORIGIN", "null")];
+    let opening = Opening {
+        origin: Some("http://a".into()),
+        authorization: Some("Basic eDp5".into()),
+        headers: headers.map(|(name, value)| (name.into(), value.into())).into(),
+        ..opening()
+    };
+    let sent = text(&Peer::client(Limits::default(), opening, Noise::Zeros).unwrap().sent());
+    assert!(sent.contains("\r\nHost: other\r\n"), "{sent}");
+    assert!(sent.ends_with("\r\nX: y\r\nauthorization: Bearer z\r\nORIGIN: null\r\n\r\n"), "{sent}");
+    for gone in ["server.example.com", "http://a", "Basic"] {
+        assert!(!sent.contains(gone), "{sent}");
+    }
 }
 
 #[test]
@@ -229,22 +247,29 @@ fn header_injection_is_a_misuse_of_the_client() {
         Peer::client(Limits::default(), opening, Noise::Zeros).err()
     };
     let evil = "x\r\nEvil: y";
-    for (name, value) in [("X", evil), (evil, "x"), ("X", "\0"), ("", ""), ("Host", "b"), ("sec-websocket-key", "b")]
-    {
+    for (name, value) in [("X", evil), (evil, "x"), ("X", "\0"), ("", ""), ("sec-websocket-key", "b")] {
         let misuse = refused(&|opening| opening.headers = vec![(name.into(), value.into())]);
         assert_eq!(misuse, Some(Misuse::Header(name.into())));
     }
-    assert!(refused(&|opening| opening.origin = Some(evil.into())).is_some());
-    for protocols in [&[evil][..], &["a b"], &[""], &["a,b"], &["a", "b", "a"]] {
-        let misuse = refused(&|opening| opening.protocols = protocols.iter().map(|name| (*name).into()).collect());
-        assert!(matches!(misuse, Some(Misuse::Protocol(_))), "{protocols:?}");
+    assert_eq!(refused(&|opening| opening.origin = Some(evil.into())), Some(Misuse::Header("Origin".into())));
+    let misuse = refused(&|opening| opening.authorization = Some(evil.into()));
+    assert_eq!(misuse, Some(Misuse::Header("Authorization".into())));
+    for bad in [evil, "a b", "", "a,b"] {
+        let misuse = refused(&|opening| opening.protocols = vec!["x".into(), bad.into()]);
+        assert_eq!(misuse, Some(Misuse::ProtocolNoToken(bad.into())));
     }
+    let misuse = refused(&|opening| opening.protocols = ["a", "b", "a"].map(String::from).into());
+    assert_eq!(misuse, Some(Misuse::ProtocolTwice("a".into())));
     for target in ["/ HTTP/1.1\r\nEvil: y\r\n", "/a b", "", "path", "/안녕", "/a#b", "/\n"] {
         assert!(refused(&|opening| opening.target = target.into()).is_some(), "{target:?}");
     }
     for authority in [evil, "", "a b", "a/b", "u@a", "a\n", "안녕"] {
-        assert!(refused(&|opening| opening.authority = authority.into()).is_some(), "{authority:?}");
+        let wanted = Some(Misuse::Host(authority.into()));
+        assert_eq!(refused(&|opening| opening.authority = authority.into()), wanted);
+        assert_eq!(refused(&|opening| opening.headers = vec![("Host".into(), authority.into())]), wanted);
     }
+    let hosts: Vec<_> = ["a", "b"].map(|host| ("host".to_owned(), host.to_owned())).into();
+    assert_eq!(refused(&|opening| opening.headers = hosts.clone()), Some(Misuse::Host("b".into())));
     assert_eq!(refused(&|opening| opening.authority = "[::1]:9001".into()), None);
 }
 

@@ -2,12 +2,13 @@
 //!
 //! One function a verb, and getters that have a neutral value for an id that is stale.
 
-use crate::guard::arguments::{argument, bytes, message, optional_text, part, put, put_text};
+use crate::guard::arguments::{argument, bytes, message, optional_text, output, part, put, put_bytes, put_text};
 use crate::guard::{getter, verb};
 use crate::status::{DARI_ERR_TOO_BIG, DARI_OK, Refusal, dari_status_t, sent};
 use crate::types::*;
 use dari::State;
 use std::ffi::{c_char, c_void};
+use std::os::fd::IntoRawFd;
 use std::ptr;
 
 /// Sends one message: now, from any hook or between turns.
@@ -197,6 +198,15 @@ pub unsafe extern "C" fn dari_conn_protocol(r#loop: *const dari_loop_t, conn: da
     })
 }
 
+/// The certificate that the peer of an encrypted connection has shown, in DER.
+///
+/// On loan until the next call. NULL data if it has shown none; a client shows
+/// one if it was asked to: see dari_tls_client_ca.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_conn_certificate(r#loop: *const dari_loop_t, conn: dari_conn_t) -> dari_str_t {
+    getter(r#loop, dari_str_t::NONE, |net| net.certificate(conn.into()).map_or(dari_str_t::NONE, dari_str_t::lend))
+}
+
 /// Walks over the connections of a loop: the one after `conn`.
 ///
 /// Start with id 0; id 0 comes after the last. Connections may come and go on
@@ -204,4 +214,41 @@ pub unsafe extern "C" fn dari_conn_protocol(r#loop: *const dari_loop_t, conn: da
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_loop_next(r#loop: *const dari_loop_t, conn: dari_conn_t) -> dari_conn_t {
     getter(r#loop, dari_conn_t { id: 0 }, |net| net.next(conn.named()).map_or(dari_conn_t { id: 0 }, Into::into))
+}
+
+/// Takes the descriptor of a connection away from dari; it is yours to close.
+///
+/// What dari has read of it and not handed on is written to `buf` of `size`
+/// bytes, and its length to `len`. If there is no room: DARI_ERR_TOO_BIG, with
+/// the length in `len`, and nothing has changed. DARI_ERR_STATE while bytes
+/// wait to be sent, while a message or a request is half here, and in a hook
+/// behind which more of what was read waits. `close` follows, with
+/// DARI_CAUSE_RELEASED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_conn_release(
+    r#loop: *mut dari_loop_t,
+    conn: dari_conn_t,
+    fd: *mut i32,
+    buf: *mut c_void,
+    size: usize,
+    len: *mut usize,
+) -> dari_status_t {
+    verb("dari_conn_release", r#loop, |net| {
+        let fd = output("fd", fd, -1)?;
+        if buf.is_null() && size > 0 {
+            return Err(argument(format!("buf is NULL, but its size is {size}")));
+        }
+        let unread = net.unread(conn.into())?;
+        put(len, unread);
+        if size < unread {
+            return Err(Refusal::new(
+                DARI_ERR_TOO_BIG,
+                format!("{unread} bytes are unread, buf has room for {size}"),
+            ));
+        }
+        let (descriptor, bytes) = net.release(conn.into())?;
+        put_bytes(buf, &bytes);
+        *fd = descriptor.into_raw_fd();
+        Ok(DARI_OK)
+    })
 }

@@ -4,10 +4,15 @@
 
 use crate::guard::arguments::{output, versioned};
 use crate::guard::{disown, exclusive, getter, own, plain, verb};
+use crate::hooks;
+use crate::settings::dari_loop_config_t;
 use crate::status::{DARI_OK, dari_status_t};
-use crate::types::{DARI_NEVER, dari_loop_config_t, dari_loop_t};
+use crate::types::{DARI_NEVER, dari_loop_t};
 use dari::{Config, Loop};
+use std::cell::Cell;
+use std::ffi::c_void;
 use std::ptr;
+use std::rc::Rc;
 
 /// Makes a loop, which belongs to the calling thread.
 ///
@@ -20,9 +25,10 @@ pub unsafe extern "C" fn dari_loop_new(
 ) -> dari_status_t {
     plain("dari_loop_new", || {
         let out = output("out", out, ptr::null_mut())?;
-        let wish = versioned(config)?.map_or(0, |config| config.max_memory);
-        let config = Config::default();
-        *out = own(Loop::new(if wish == 0 { config } else { Config { max_memory: wish } })?);
+        let owner = Rc::new(Cell::new(ptr::null()));
+        let config = versioned(config)?.map_or_else(Config::default, |of| settings(&of, Rc::clone(&owner)));
+        *out = own(Loop::new(config)?);
+        owner.set(*out);
         Ok(DARI_OK)
     })
 }
@@ -37,7 +43,8 @@ pub unsafe extern "C" fn dari_loop_free(r#loop: *mut dari_loop_t) -> dari_status
     disown("dari_loop_free", r#loop)
 }
 
-/// Runs the loop until dari_loop_stop or dari_remote_stop.
+/// Runs the loop until dari_loop_stop, dari_remote_stop or the end of a
+/// shutdown.
 ///
 /// It returns DARI_OK then, with all connections still there: run it again,
 /// or free it. Not inside a hook: DARI_ERR_STATE. DARI_ERR_SYSTEM if the
@@ -52,6 +59,30 @@ pub unsafe extern "C" fn dari_loop_run(r#loop: *mut dari_loop_t) -> dari_status_
 pub unsafe extern "C" fn dari_loop_stop(r#loop: *mut dari_loop_t) -> dari_status_t {
     verb("dari_loop_stop", r#loop, |net| {
         net.stop();
+        Ok(DARI_OK)
+    })
+}
+
+/// Ends everything on the loop in good order, while it runs on.
+///
+/// Nobody is accepted any more; requests on connections that are there get 503.
+/// Every peer is told 1001, one after the other within `spread_ms`, so that
+/// they do not all come back at once; 0 tells all at once. What is queued is
+/// sent before. Whoever has not answered `grace_ms` after the last was told is
+/// dropped. When nobody is left `done` is called, which may be NULL, with how
+/// many had to be dropped, and dari_loop_run returns. Every cause is
+/// DARI_CAUSE_SHUTDOWN. Listening, connecting and another shutdown are
+/// DARI_ERR_STATE from then on; timers and watches go on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_loop_shutdown(
+    r#loop: *mut dari_loop_t,
+    spread_ms: u32,
+    grace_ms: u32,
+    done: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, dropped: usize)>,
+    user: *mut c_void,
+) -> dari_status_t {
+    verb("dari_loop_shutdown", r#loop, |net| {
+        net.shutdown(spread_ms, grace_ms, hooks::done(r#loop, done, user))?;
         Ok(DARI_OK)
     })
 }
@@ -83,4 +114,16 @@ pub unsafe extern "C" fn dari_loop_turn(r#loop: *mut dari_loop_t, timeout_ms: u3
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_loop_timeout(r#loop: *const dari_loop_t) -> u32 {
     getter(r#loop, DARI_NEVER, |net| net.timeout().unwrap_or(DARI_NEVER))
+}
+
+fn settings(of: &dari_loop_config_t, owner: Rc<Cell<*const dari_loop_t>>) -> Config {
+    let default = Config::default();
+    let size = |given, default| if given == 0 { default } else { given };
+    Config {
+        max_memory: size(of.max_memory, default.max_memory),
+        max_read: size(of.max_read, default.max_read),
+        max_events: size(of.max_events as usize, default.max_events),
+        slow_hook_ms: if of.slow_hook_ms == 0 { default.slow_hook_ms } else { of.slow_hook_ms },
+        log: hooks::log(of, owner),
+    }
 }

@@ -4,9 +4,14 @@
 //! handed besides stays in place until it returns.
 
 use crate::guard;
+use crate::settings::*;
 use crate::types::*;
-use dari::{Close, ConnId, Handler, Kind, Message, Net, Readiness, RemoteCall, TimerId, WatchId};
+use dari::{
+    Close, ConnId, DialId, Handler, Kind, Level, Limited, Log, Message, Net, Readiness, RemoteCall, TimerId, WatchId,
+};
+use std::cell::Cell;
 use std::ffi::c_void;
+use std::rc::Rc;
 
 /// A handler's hooks, and the loop that they are handed.
 pub(crate) struct CHandler {
@@ -70,6 +75,31 @@ impl Handler for CHandler {
         }
     }
 
+    fn dropped(&mut self, net: &mut Net, conn: ConnId, messages: usize, bytes: usize) {
+        if let Some(hook) = self.hooks.dropped {
+            // SAFETY: the C caller's promise, above.
+            self.lend(net, |user, owner| unsafe { hook(user, owner, conn.into(), messages, bytes) });
+        }
+    }
+
+    fn limited(&mut self, net: &mut Net, what: &Limited) {
+        if let Some(hook) = self.hooks.limited {
+            let Limited { listener, which, count, limit, ref peer, .. } = *what;
+            let peer = dari_str_t::lend(peer.as_bytes());
+            let what =
+                dari_limited_t { listener: listener.into(), which: which as u32, reserved: 0, count, limit, peer };
+            // SAFETY: the C caller's promise, above; `what` lives until the hook returns.
+            self.lend(net, |user, owner| unsafe { hook(user, owner, &what) });
+        }
+    }
+
+    fn retry(&mut self, net: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {
+        if let Some(hook) = self.hooks.retry {
+            // SAFETY: the C caller's promise, above.
+            self.lend(net, |user, owner| unsafe { hook(user, owner, dial.into(), attempt, delay_ms) });
+        }
+    }
+
     fn error(&mut self, net: &mut Net, conn: ConnId, why: &Close) {
         if let Some(hook) = self.hooks.error {
             let why = story(why);
@@ -114,7 +144,7 @@ fn lent(message: Message<'_>) -> dari_message_t {
 }
 
 /// An end, as C reads it; the texts are on loan from `why`.
-fn story(why: &Close) -> dari_close_t {
+pub(crate) fn story(why: &Close) -> dari_close_t {
     dari_close_t {
         cause: why.cause as dari_cause_t,
         by: why.by as u32,
@@ -161,6 +191,45 @@ pub(crate) fn ready(
         // SAFETY: the C caller's promise, as for hooks.
         guard::lend(owner, net, |owner| unsafe { function(user, owner, id.into(), events) });
     })
+}
+
+/// The log, as dari tells it. Which loop it is of is known when that is made.
+pub(crate) fn log(config: &dari_loop_config_t, owner: Rc<Cell<*const dari_loop_t>>) -> Option<Log> {
+    let (hook, user) = (config.log?, config.user);
+    let level = match config.log_level {
+        DARI_LOG_ERROR => Level::Error,
+        DARI_LOG_WARN => Level::Warn,
+        DARI_LOG_INFO => Level::Info,
+        DARI_LOG_DEBUG => Level::Debug,
+        0 => return None,
+        _ => Level::Trace,
+    };
+    Some(Log::new(level, move |net, line| {
+        let line = dari_log_t {
+            level: line.level as u32,
+            reserved: 0,
+            conn: line.conn.map_or(dari_conn_t { id: 0 }, Into::into),
+            event: dari_str_t::lend(line.event.as_bytes()),
+            peer: dari_str_t::lend(line.peer.as_bytes()),
+            text: dari_str_t::lend(line.text.as_bytes()),
+        };
+        // SAFETY: the C caller's promise, as for hooks; `line` lives until the hook returns.
+        guard::lend(owner.get(), net, |owner| unsafe { hook(user, owner, &line) });
+    }))
+}
+
+/// What to call when a shutdown is over.
+pub(crate) fn done(
+    owner: *const dari_loop_t,
+    function: Option<unsafe extern "C" fn(*mut c_void, *mut dari_loop_t, usize)>,
+    user: *mut c_void,
+) -> impl FnOnce(&mut Net, usize) + 'static {
+    move |net, dropped| {
+        if let Some(function) = function {
+            // SAFETY: the C caller's promise, as for hooks.
+            guard::lend(owner, net, |owner| unsafe { function(user, owner, dropped) });
+        }
+    }
 }
 
 /// What another thread asked for: exactly one of its two functions is called.

@@ -158,6 +158,7 @@ impl From<Error> for Refusal {
             Error::Full => (DARI_ERR_FULL, 0),
             Error::TooBig(_) => (DARI_ERR_TOO_BIG, 0),
             Error::Memory => (DARI_ERR_MEMORY, 0),
+            Error::Tls(_) => (DARI_ERR_TLS, 0),
             Error::System { errno, .. } => (DARI_ERR_SYSTEM, *errno),
             _ => (DARI_ERR_UNSUPPORTED, 0),
         };

@@ -5,8 +5,8 @@
 
 use crate::guard::Guarded;
 use crate::remote::Hand;
-use dari::{ConnId, ListenerId, Payload, TimerId, WatchId};
-use std::ffi::{c_char, c_void};
+use dari::{ConnId, DialId, ListenerId, Payload, TimerId, Tls, WatchId};
+use std::ffi::c_char;
 
 /// Whether a message is text or binary. To send one, DARI_COMPRESS or
 /// DARI_PLAIN may be added.
@@ -32,6 +32,40 @@ pub const DARI_DEFLATE: u32 = 1;
 /// smaller, for memory that each connection holds from its first compressed
 /// message on.
 pub const DARI_DEFLATE_TAKEOVER: u32 = 2;
+
+/// For dari_limits_t, what happens to a message for a peer of whom max_backlog
+/// bytes are queued: it is refused, DARI_ERR_FULL; what is published passes
+/// the peer over.
+pub const DARI_SLOW_REFUSE: u32 = 0;
+/// The connection is closed with 1013, and the message is refused.
+pub const DARI_SLOW_CLOSE: u32 = 1;
+/// The oldest messages that have not begun to leave give way to it. Not with
+/// DARI_DEFLATE_TAKEOVER, and never parts of messages or bodies.
+pub const DARI_SLOW_DROP_OLDEST: u32 = 2;
+
+/// For dari_listen_t, a bit: the limits of one address hold for loopback
+/// addresses and unix sockets, too.
+pub const DARI_LISTEN_LIMIT_LOOPBACK: u32 = 1;
+
+/// In dari_limited_t, why peers were turned away: max_conns.
+pub const DARI_LIMITED_CONNS: u32 = 1;
+/// max_conns_per_ip.
+pub const DARI_LIMITED_PER_IP: u32 = 2;
+/// connects_per_second_per_ip.
+pub const DARI_LIMITED_RATE: u32 = 3;
+/// The process or the system has no descriptors left, or no memory for them.
+pub const DARI_LIMITED_DESCRIPTORS: u32 = 4;
+
+/// The level of a log line: what should be done can not be done.
+pub const DARI_LOG_ERROR: u32 = 1;
+/// Something went wrong, mostly for one connection.
+pub const DARI_LOG_WARN: u32 = 2;
+/// What a daemon's log has on an ordinary day.
+pub const DARI_LOG_INFO: u32 = 3;
+/// Every connection's beginning and end.
+pub const DARI_LOG_DEBUG: u32 = 4;
+/// Every step.
+pub const DARI_LOG_TRACE: u32 = 5;
 
 /// As a size or a count: no limit. 0 is the default.
 pub const DARI_UNLIMITED: usize = SIZE_MAX;
@@ -118,6 +152,10 @@ pub struct dari_remote_t(pub(crate) Hand);
 /// A message framed once, to be sent to many. Belongs to no loop.
 pub struct dari_payload_t(pub(crate) Payload);
 
+/// Certificates and keys: what a server shows, or whom a client trusts. Shared
+/// by any number of listeners and clients, of any loops.
+pub struct dari_tls_t(pub(crate) Tls);
+
 /// Names one connection. Never used again for another; id 0 names none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +169,14 @@ pub struct dari_conn_t {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the name of the struct says it")]
 pub struct dari_listener_t {
+    pub id: u64,
+}
+
+/// Names one client that connects, and connects again if it is to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the name of the struct says it")]
+pub struct dari_dial_t {
     pub id: u64,
 }
 
@@ -226,182 +272,42 @@ pub struct dari_close_t {
     pub tls_alert: i32,
 }
 
-/// What dari calls when something happens: the same for both sides.
-///
-/// Set struct_size; every other field may stay zero, and every hook may be
-/// NULL. dari copies the struct, so it need not outlive the call.
+/// Peers that were turned away at the door, for `limited`. Only ever on loan,
+/// and grows at its end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct dari_handler_t {
-    /// sizeof(dari_handler_t).
-    pub struct_size: usize,
-    /// Handed to every hook. dari never looks behind it.
-    pub user: *mut c_void,
-    /// The handshake is done: messages may flow.
-    pub open: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// A message came, whole. Not called if there is `part`.
-    pub message: Option<
-        unsafe extern "C" fn(
-            user: *mut c_void,
-            r#loop: *mut dari_loop_t,
-            conn: dari_conn_t,
-            message: *const dari_message_t,
-        ),
-    >,
-    /// The queue is short again: go on after DARI_BUFFERED.
-    pub drain: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// It failed. `close` follows at once, with the same story.
-    pub error: Option<
-        unsafe extern "C" fn(
-            user: *mut c_void,
-            r#loop: *mut dari_loop_t,
-            conn: dari_conn_t,
-            why: *const dari_close_t,
-        ),
-    >,
-    /// It is over, whether or not it had opened: the last call for this id,
-    /// and the place to free what dari_conn_data gives.
-    pub close: Option<
-        unsafe extern "C" fn(
-            user: *mut c_void,
-            r#loop: *mut dari_loop_t,
-            conn: dari_conn_t,
-            why: *const dari_close_t,
-        ),
-    >,
-    /// A client asks for a WebSocket: answer now or later, with
-    /// dari_conn_accept, or with dari_conn_respond to refuse. NULL accepts.
-    pub upgrade: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// A client asks for something else, and its body is here: answer now or
-    /// later, with dari_conn_respond. NULL answers 426.
-    pub http: Option<unsafe extern "C" fn(user: *mut c_void, r#loop: *mut dari_loop_t, conn: dari_conn_t)>,
-    /// The peer answered a ping: the bytes of yours, or none if it was sent for
-    /// idle_ms.
-    pub pong: Option<
-        unsafe extern "C" fn(
-            user: *mut c_void,
-            r#loop: *mut dari_loop_t,
-            conn: dari_conn_t,
-            data: *const c_void,
-            len: usize,
-        ),
-    >,
-    /// The next bytes of a message came, in place of whole ones for `message`;
-    /// `last` is 1 if it ends with them, else 0.
-    ///
-    /// For messages that are too long to be held: set max_message to match.
-    /// A piece is as long as what was read or inflated at a time, and may be
-    /// empty if it is the last. Text is checked, but a piece may end within a
-    /// character. A message of which the last part never comes has ended with
-    /// its connection.
-    pub part: Option<
-        unsafe extern "C" fn(
-            user: *mut c_void,
-            r#loop: *mut dari_loop_t,
-            conn: dari_conn_t,
-            part: *const dari_message_t,
-            last: u32,
-        ),
-    >,
-}
-
-/// What one peer may cost. A field that is 0 has its default.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct dari_limits_t {
-    /// sizeof(dari_limits_t).
-    pub struct_size: usize,
-    /// Longest message that is received, in bytes. Default 16 MiB. A longer
-    /// one ends the connection with 1009.
-    pub max_message: usize,
-    /// Bytes queued on a connection above which sends return DARI_BUFFERED and
-    /// the peer is not read from. Default 256 KiB.
-    pub high_water: usize,
-    /// Bytes queued at which `drain` is called and reading goes on. Default
-    /// 64 KiB. One that is not below high_water is a quarter of that.
-    pub low_water: usize,
-    /// Bytes queued from which sends return DARI_ERR_FULL. Default 4 MiB.
-    pub max_backlog: usize,
-    /// Longest head of a request or an answer, in bytes. Default 16 KiB.
-    pub max_head: usize,
-    /// Longest body of an HTTP request, in bytes. Default 1 MiB.
-    pub max_body: usize,
-    /// From the first contact until it is open. Default 10 s.
-    pub handshake_ms: u32,
-    /// Silence of the peer until it gets a ping, and as long again until it is
-    /// given up. Default 30 s.
-    pub idle_ms: u32,
-    /// From our Close frame until the end. Default 5 s.
-    pub close_ms: u32,
-    /// How long a peer may take none of what is queued for it. Default 30 s.
-    pub stall_ms: u32,
-    /// Messages that are shorter, in bytes, are sent as they are, but for those
-    /// with DARI_COMPRESS. Default 64. DARI_UNLIMITED: only those with it are
-    /// compressed.
-    pub deflate_min: usize,
-    /// DARI_DEFLATE_*. Default DARI_DEFLATE_OFF. The memory is counted in
-    /// max_memory.
-    ///
-    /// A message borrows its context, about 340 KiB to compress and 48 KiB to
-    /// inflate, for as long as it takes; with DARI_DEFLATE_TAKEOVER each
-    /// connection keeps the one and the other once it has used it. The limit
-    /// max_message is on what a message inflates to.
-    pub deflate: u32,
-    /// From 1, fast, to 9, small. Default 3.
-    pub deflate_level: u32,
-    /// Pings and pongs that a peer may send in a second. Default 250,000.
-    /// UINT32_MAX lifts it.
-    pub max_controls: u32,
+pub struct dari_limited_t {
+    /// Where they came.
+    pub listener: dari_listener_t,
+    /// Why: DARI_LIMITED_*.
+    pub which: u32,
     /// 0.
     pub reserved: u32,
+    /// How many, since you were told last.
+    pub count: u64,
+    /// The limit that struck; 0 for descriptors.
+    pub limit: u64,
+    /// The last of them, "address:port"; empty if that is not known.
+    pub peer: dari_str_t,
 }
 
-/// How to listen. A field that is 0 or NULL has its default.
+/// A line of the log. Only ever on loan, and grows at its end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct dari_listen_t {
-    /// sizeof(dari_listen_t).
-    pub struct_size: usize,
-    /// For every connection. NULL: the defaults.
-    pub limits: *const dari_limits_t,
-    /// Subprotocols that you speak, best first; a NULL ends the list.
-    pub protocols: *const *const c_char,
-    /// Origins of web pages that may connect, "https://example.org", or "*"
-    /// for all; a NULL ends the list. NULL: pages of the same host alone.
-    /// Programs that send no Origin may always connect.
-    pub origins: *const *const c_char,
-    /// A folder whose files are served to GET and HEAD; `http` is asked only
-    /// for what is not in it. NULL: none.
-    pub folder: *const c_char,
-}
-
-/// How to connect. A field that is 0 or NULL has its default.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct dari_connect_t {
-    /// sizeof(dari_connect_t).
-    pub struct_size: usize,
-    /// NULL: the defaults.
-    pub limits: *const dari_limits_t,
-    /// Subprotocols to offer, best first; a NULL ends the list.
-    pub protocols: *const *const c_char,
-    /// More lines for the request, `header_count` of them.
-    pub headers: *const dari_header_t,
-    /// How many `headers` there are.
-    pub header_count: usize,
-    /// The Origin to send. NULL: none.
-    pub origin: *const c_char,
-}
-
-/// What a loop may cost. A field that is 0 has its default.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct dari_loop_config_t {
-    /// sizeof(dari_loop_config_t).
-    pub struct_size: usize,
-    /// Bytes that all its connections may allocate together for what they are
-    /// receiving, and to compress. Default 1 GiB.
-    pub max_memory: usize,
+pub struct dari_log_t {
+    /// DARI_LOG_*.
+    pub level: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Whose it is, or id 0.
+    pub conn: dari_conn_t,
+    /// What happened, in a word: "listen", "accept", "open", "close",
+    /// "dropped", "limited", "memory", "slow_hook", "shutdown", "log".
+    pub event: dari_str_t,
+    /// Who is there, "address:port", or nothing.
+    pub peer: dari_str_t,
+    /// What happened, in a line, without a newline.
+    pub text: dari_str_t,
 }
 
 /// By the name that the header is to have for it.
@@ -414,11 +320,8 @@ const _: () = {
     assert!(size_of::<dari_header_t>() == 2 * WORD);
     assert!(size_of::<dari_message_t>() == 8 + 2 * WORD);
     assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 8);
-    assert!(size_of::<dari_handler_t>() == 11 * WORD);
-    assert!(size_of::<dari_limits_t>() == 8 * WORD + 8 * 4);
-    assert!(size_of::<dari_listen_t>() == 5 * WORD);
-    assert!(size_of::<dari_connect_t>() == 6 * WORD);
-    assert!(size_of::<dari_loop_config_t>() == 2 * WORD);
+    assert!(size_of::<dari_limited_t>() == 8 + 8 + 16 + 2 * WORD);
+    assert!(size_of::<dari_log_t>() == 8 + 8 + 6 * WORD);
 };
 
 /// An id of C is the bits of an id of dari.
@@ -440,6 +343,7 @@ macro_rules! ids {
 ids! {
     dari_conn_t is ConnId;
     dari_listener_t is ListenerId;
+    dari_dial_t is DialId;
     dari_timer_t is TimerId;
     dari_watch_t is WatchId;
 }

@@ -1,5 +1,6 @@
 //! Why a connection ended: the one place where an end is turned into codes and words.
 
+use crate::door::Which;
 use dari_core::{Closing, Failure, Violation};
 use std::io;
 
@@ -34,7 +35,7 @@ pub enum Cause {
     Limit = 23,
     /// The memory limit struck.
     Memory = 24,
-    /// The peer took nothing of what was sent.
+    /// The peer was too slow in taking what was sent.
     SlowPeer = 25,
     /// It did not open in time.
     HandshakeTimeout = 30,
@@ -97,7 +98,7 @@ impl Cause {
             Self::TooBig => "the peer sent a message longer than the limit",
             Self::Limit => "the peer met a limit",
             Self::Memory => "the memory limit was reached",
-            Self::SlowPeer => "the peer took nothing of what was sent",
+            Self::SlowPeer => "the peer was too slow in taking what was sent",
             Self::HandshakeTimeout => "the handshake took too long",
             Self::IdleTimeout => "the peer was silent and did not answer a ping",
             Self::CloseTimeout => "the peer did not answer our Close frame",
@@ -187,10 +188,49 @@ pub(crate) enum End {
     IdleTimeout(u32),
     CloseTimeout(u32),
     Stalled(u32),
-    /// Dialling failed.
+    /// Too much was queued for it.
+    Slow {
+        limit: usize,
+        met: usize,
+    },
+    /// The loop's memory was used up, and it held the most.
+    Memory {
+        limit: usize,
+        met: usize,
+    },
+    /// There was no room for it.
+    Turned {
+        which: Which,
+        limit: u64,
+    },
+    /// The host took the descriptor.
+    Released,
+    /// The name has no address.
+    Dns,
+    /// No address could be reached.
     Connect(i32),
+    /// The proxy did not let us through; its status, or 0.
+    Proxy(u16),
+    /// TLS failed; the alert, or 0.
+    Tls {
+        alert: u8,
+    },
     /// The server's answer.
     Refused(u16),
+}
+
+impl End {
+    /// Whether it is what the host has asked for, however it came about in the end.
+    pub(crate) fn is_by_host(self, closing: Option<&Closing>) -> bool {
+        let we_closed =
+            closing.is_some_and(|closing| closing.first == dari_core::By::Us && closing.failure.is_none());
+        match self {
+            Self::Abort | Self::Shutdown | Self::Released => true,
+            Self::Done => judge(self, closing).0 == Cause::Local,
+            Self::Eof | Self::Io(_) | Self::CloseTimeout(_) => we_closed,
+            _ => false,
+        }
+    }
 }
 
 /// What else is known when the story is told.
@@ -200,33 +240,36 @@ pub(crate) struct Scene<'a> {
     pub(crate) opened: bool,
     pub(crate) unsent_bytes: u64,
     pub(crate) unsent_messages: u64,
+    pub(crate) detail: Option<&'a str>,
 }
 
 impl Close {
     /// Tells the story.
     pub(crate) fn new(scene: Scene<'_>) -> Self {
-        let Scene { end, closing, opened, unsent_bytes, unsent_messages } = scene;
+        let Scene { end, closing, opened, unsent_bytes, unsent_messages, detail } = scene;
         let failure = closing.and_then(|closing| closing.failure);
         let received = closing.and_then(|closing| closing.received.as_ref());
-        let (cause, by) = judge(end, closing, failure);
+        let (cause, by) = judge(end, closing);
         let (limit, met) = match end {
             _ if failure.is_some() => failure.and_then(|failure| failure.violation.limit()).unwrap_or_default(),
             End::HandshakeTimeout(ms) | End::IdleTimeout(ms) | End::CloseTimeout(ms) | End::Stalled(ms) => {
                 (ms.into(), ms.into())
             }
+            End::Slow { limit, met } | End::Memory { limit, met } => (limit as u64, met as u64),
+            End::Turned { limit, .. } => (limit, limit),
             _ => (0, 0),
         };
         let (os_error, status) = match end {
             End::Io(errno) | End::Connect(errno) => (errno, 0),
-            End::Refused(status) => (0, status),
+            End::Refused(status) | End::Proxy(status) => (0, status),
             _ => (0, 0),
         };
         let mut close = Self {
             cause,
             by,
-            code: received.map_or(1006, |received| received.code),
+            code: received.map_or(if end == End::Released { 0 } else { 1006 }, |received| received.code),
             sent_code: closing.and_then(|closing| closing.sent).unwrap_or(0),
-            was_clean: closing.is_some_and(Closing::was_clean) && !cause.is_failure(),
+            was_clean: end == End::Released || (closing.is_some_and(Closing::was_clean) && !cause.is_failure()),
             opened,
             status,
             reason: received.map(|received| received.reason.clone()).unwrap_or_default(),
@@ -238,28 +281,40 @@ impl Close {
             unsent_bytes,
             unsent_messages,
             os_error,
-            tls_alert: 0,
+            tls_alert: if let End::Tls { alert } = end { alert.into() } else { 0 },
         };
-        close.text = close.tell(end, failure);
+        close.text = close.tell(end, failure, detail);
         close
     }
 
     /// The whole story in one line, for a log.
-    fn tell(&self, end: End, failure: Option<Failure>) -> String {
+    fn tell(&self, end: End, failure: Option<Failure>, detail: Option<&str>) -> String {
         let mut text = self.cause.text().to_owned();
         let mut add = |part: String| text.push_str(&part);
         if let Some(Failure { violation, offset }) = failure {
             add(format!(" at byte {offset}: {violation}"));
         }
+        match end {
+            End::Stalled(ms) => add(format!(" ({ms} ms)")),
+            End::Slow { limit, met } => add(format!(" ({met} bytes queued, limit {limit})")),
+            End::Memory { limit, met } => add(format!(" ({met} bytes used, limit {limit})")),
+            End::Turned { which, .. } => add(format!(": {}", which.text())),
+            _ => {}
+        }
         match self.cause {
             Cause::Refused => add(format!(" with status {}", self.status)),
-            Cause::HandshakeTimeout | Cause::IdleTimeout | Cause::CloseTimeout | Cause::SlowPeer if self.met > 0 => {
+            Cause::HandshakeTimeout | Cause::IdleTimeout | Cause::CloseTimeout if self.met > 0 => {
                 add(format!(" ({} ms)", self.met));
             }
+            Cause::Connect if detail.is_some() => {}
             _ if self.os_error != 0 => add(format!(": {}", io::Error::from_raw_os_error(self.os_error))),
             _ => {}
         }
-        if self.code != 1006 {
+        if let Some(detail) = detail {
+            let between = if matches!(self.cause, Cause::Eof | Cause::HandshakeTimeout) { ", " } else { ": " };
+            add(format!("{between}{detail}"));
+        }
+        if !matches!(self.code, 0 | 1006) {
             add(format!(", code {}", self.code));
         }
         if !self.reason.is_empty() {
@@ -270,6 +325,8 @@ impl Close {
         }
         match end {
             End::Answered => add(", having answered".to_owned()),
+            // That goes without saying.
+            End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Tls { .. } | End::Refused(_) => {}
             _ if !self.opened => add(" before it was open".to_owned()),
             _ => {}
         }
@@ -280,8 +337,9 @@ impl Close {
     }
 }
 
-fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Cause, By) {
-    if let Some(failure) = failure {
+/// What an end counts as, and whose it is.
+pub(crate) fn judge(end: End, closing: Option<&Closing>) -> (Cause, By) {
+    if let Some(failure) = closing.and_then(|closing| closing.failure) {
         let cause = match failure.violation {
             Violation::Text | Violation::CloseReason => Cause::Utf8,
             Violation::MessageTooBig { .. } => Cause::TooBig,
@@ -311,8 +369,14 @@ fn judge(end: End, closing: Option<&Closing>, failure: Option<Failure>) -> (Caus
         End::HandshakeTimeout(_) => (Cause::HandshakeTimeout, By::Us),
         End::IdleTimeout(_) => (Cause::IdleTimeout, By::Us),
         End::CloseTimeout(_) => (Cause::CloseTimeout, By::Us),
-        End::Stalled(_) => (Cause::SlowPeer, By::Us),
+        End::Stalled(_) | End::Slow { .. } => (Cause::SlowPeer, By::Us),
+        End::Memory { .. } => (Cause::Memory, By::Us),
+        End::Turned { .. } => (Cause::Limit, By::Us),
+        End::Released => (Cause::Released, By::Us),
+        End::Dns => (Cause::Dns, By::Network),
         End::Connect(_) => (Cause::Connect, By::Network),
+        End::Proxy(_) => (Cause::Proxy, By::Network),
+        End::Tls { .. } => (Cause::Tls, By::Us),
         End::Refused(_) => (Cause::Refused, By::Peer),
     }
 }

@@ -3,16 +3,18 @@
 //! An idle one is this struct and nothing else: what most connections never need is behind an `Option<Box<_>>`.
 
 use crate::cause::End;
-use crate::config::{KEEP_ALIVE_MS, Limits, MOST_LINGER, NEVER as NO_LIMIT};
+use crate::config::{Limits, MOST_LINGER, NEVER as NO_LIMIT};
+use crate::dial::Dialling;
 use crate::folder::FileBody;
 use crate::outbox::Outbox;
 use crate::timers::NEVER;
 use crate::topics::Subscription;
+use crate::wire::Wire;
 use dari_core::{Connection, State};
 use socket2::{SockAddr, Socket};
 use std::ffi::c_void;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::ptr::null_mut;
 
 pub(crate) struct Conn {
@@ -30,6 +32,8 @@ pub(crate) struct Conn {
     pub(crate) rare: Option<Box<Rare>>,
     /// When the peer was last heard (open), or the phase began (before and after).
     pub(crate) mark: u64,
+    /// When it came to be.
+    pub(crate) born: u64,
     /// When the timer of this connection goes off; never later than what is due.
     pub(crate) deadline: u64,
     /// Some hook or caller knows the id, and so will hear of the end.
@@ -54,6 +58,12 @@ pub(crate) struct Conn {
     pub(crate) pinged: bool,
     /// A plain request was answered on it.
     pub(crate) served: bool,
+    /// Its address is counted by the listener.
+    pub(crate) counted: bool,
+    /// It was turned away, and is only here to hear of it.
+    pub(crate) is_farewell: bool,
+    /// Memory is short, and it holds much: nothing is read until there is more.
+    pub(crate) choked: bool,
     /// It is on the list of those to be looked at before the turn ends.
     pub(crate) touched: bool,
     /// It is on the list of those to be read in the next turn.
@@ -67,6 +77,8 @@ pub(crate) enum Peer {
     V6(Box<SocketAddrV6>),
     /// A unix socket, whose peer mostly has no name.
     Local,
+    /// None is known yet.
+    Nobody,
 }
 
 impl Peer {
@@ -77,14 +89,33 @@ impl Peer {
             None => Self::Local,
         }
     }
+
+    pub(crate) fn from_ip(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::V4(ip, 0),
+            IpAddr::V6(ip) => Self::V6(Box::new(SocketAddrV6::new(ip, 0, 0, 0))),
+        }
+    }
+
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::V4(ip, _) => Some(IpAddr::V4(*ip)),
+            Self::V6(address) => Some(IpAddr::V6(*address.ip())),
+            Self::Local | Self::Nobody => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Whom a proxy speaks for has no port that anybody knows.
+            Self::V4(address, 0) => address.fmt(f),
+            Self::V6(address) if address.port() == 0 => address.ip().fmt(f),
             Self::V4(address, port) => write!(f, "{address}:{port}"),
             Self::V6(address) => address.fmt(f),
             Self::Local => f.write_str("unix:"),
+            Self::Nobody => Ok(()),
         }
     }
 }
@@ -100,8 +131,18 @@ pub(crate) struct Rare {
     pub(crate) finish: Option<Finish>,
     /// It is over; the hooks are to be told.
     pub(crate) end: Option<End>,
-    /// Addresses that were not tried yet.
-    pub(crate) addresses: Vec<SockAddr>,
+    /// What it is doing, having not got through yet.
+    pub(crate) dialling: Option<Box<Dialling>>,
+    /// It is encrypted.
+    pub(crate) wire: Option<Box<Wire>>,
+    /// What else there is to say of its end.
+    pub(crate) detail: Option<Box<str>>,
+    /// The loop shuts down, and that is why its Close frame was sent.
+    pub(crate) is_shutdown: bool,
+    /// What a slow peer will not get, and the host was not told yet: messages and bytes.
+    pub(crate) dropped: (usize, usize),
+    /// What was queued when the connection was given up, and is thrown away: messages and bytes.
+    pub(crate) unsent: (usize, usize),
 }
 
 /// The way out: write what is queued, end our side of the stream, read the peer's to its end, close.
@@ -145,6 +186,7 @@ impl Conn {
             topics: None,
             rare: None,
             mark: now,
+            born: now,
             deadline: NEVER,
             seen: false,
             opened: false,
@@ -157,6 +199,9 @@ impl Conn {
             eof: false,
             pinged: false,
             served: false,
+            counted: false,
+            is_farewell: false,
+            choked: false,
             touched: false,
             ready: false,
         }
@@ -179,17 +224,46 @@ impl Conn {
         self.rare.as_ref().and_then(|rare| rare.finish)
     }
 
+    /// Whether the shutdown of the loop has begun its end.
+    pub(crate) fn is_shutdown(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_shutdown)
+    }
+
     pub(crate) fn state(&self) -> State {
         if self.is_over() { State::Closed } else { self.core.state() }
     }
 
     /// Whether what was read has to wait, and nothing more is to be read.
     pub(crate) fn must_wait(&self) -> bool {
-        (self.paused && self.core.state() == State::Open) || self.throttled || !self.core.wants_input()
+        (self.paused && self.core.state() == State::Open) || self.throttled || self.choked || !self.core.wants_input()
+    }
+
+    /// Bytes of memory that are held on its account.
+    pub(crate) fn held(&self) -> usize {
+        let waiting = self.rare.as_ref().map_or(0, |rare| rare.waiting.capacity());
+        let wire = self.wire().map_or(0, Wire::charged);
+        self.core.held() + waiting + wire + self.outbox.as_ref().map_or(0, |outbox| outbox.charged)
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len()) + self.wire().map_or(0, Wire::queued)
+    }
+
+    pub(crate) fn wire(&self) -> Option<&Wire> {
+        self.rare.as_ref()?.wire.as_deref()
+    }
+
+    /// What it was waiting for before it was open.
+    pub(crate) fn stage(&self) -> &'static str {
+        if let Some(dialling) = self.rare.as_ref().and_then(|rare| rare.dialling.as_ref()) {
+            return dialling.stage();
+        }
+        match (self.wire(), self.core.is_client()) {
+            (Some(wire), _) if wire.is_handshaking() => "in the TLS handshake",
+            (_, true) => "waiting for the server's answer",
+            (_, false) if self.core.asks_upgrade() => "waiting for this side's answer",
+            (_, false) => "waiting for the request",
+        }
     }
 
     /// The next thing that is due, and when.
@@ -203,7 +277,7 @@ impl Conn {
                 (if self.pinged { after(once, limits.idle_ms) } else { once }, What::Idle)
             }
             State::Connecting if self.served && self.core.is_between_requests() => {
-                (after(self.mark, KEEP_ALIVE_MS), What::KeepAlive)
+                (after(self.mark, limits.keep_alive_ms), What::KeepAlive)
             }
             // The answer to a plain request may take the host as long as it likes.
             State::Connecting if !self.core.wants_input() && !self.core.asks_upgrade() => (NEVER, What::Handshake),

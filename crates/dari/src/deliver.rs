@@ -2,39 +2,44 @@
 //!
 //! All state is up to date before a hook runs. What a hook does is looked at by `turn` when it has returned.
 
-use crate::cause::End;
-use crate::cause::{Close, Scene};
-use crate::conn::Finish;
-use crate::{ConnId, Handler, Net};
+use crate::cause::{Close, End, Scene, judge};
+use crate::config::NEVER;
+use crate::conn::{Conn, Finish};
+use crate::log::Level;
+use crate::{ConnId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
+use std::time::{Duration, Instant};
 
 /// What one event means to the loop and to the hooks. `drained`: nothing of the peer's waits behind it.
 pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
     match event {
         Event::Message { kind, payload } => {
             let message = Message { kind, data: &payload };
-            hook(net, slot, |handler, net, id| handler.message(net, id, message));
+            net.stats.messages_in += 1;
+            hook(net, slot, "message", |handler, net, id| handler.message(net, id, message));
             if let Payload::Buffer(buffer) = payload {
                 net.buffers.give_back(buffer);
             }
         }
         Event::Part { kind, payload, is_last } => {
             let part = Message { kind, data: &payload };
-            hook(net, slot, |handler, net, id| handler.part(net, id, part, is_last));
+            net.stats.messages_in += u64::from(is_last);
+            hook(net, slot, "part", |handler, net, id| handler.part(net, id, part, is_last));
             if let Payload::Buffer(buffer) = payload {
                 net.buffers.give_back(buffer);
             }
         }
-        Event::Pong(payload) => hook(net, slot, |handler, net, id| handler.pong(net, id, &payload)),
+        Event::Pong(payload) => hook(net, slot, "pong", |handler, net, id| handler.pong(net, id, &payload)),
         Event::Upgrade => asked_upgrade(net, slot),
         Event::Http => {
-            let id = ConnId(net.conns.id(slot));
+            net.stats.requests += 1;
+            let id = net.id(slot);
             // Who only fetches files is known to nobody.
-            if !net.serve_file(id, slot) {
+            if may_ask(net, slot) && !net.serve_file(id, slot) {
                 if let Some(conn) = net.conns.get_mut(slot) {
                     conn.seen = true;
                 }
-                hook(net, slot, |handler, net, id| handler.http(net, id));
+                hook(net, slot, "http", |handler, net, id| handler.http(net, id));
             }
         }
         Event::Open => tell_open(net, slot),
@@ -46,9 +51,11 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
                 finish.wait = false;
                 return net.touch(slot);
             }
+            let is_shutdown = net.conns.get(slot).is_some_and(Conn::is_shutdown);
+            let end = if is_shutdown { End::Shutdown } else { End::Done };
             // RFC 6455 7.1.1: the server is the one who closes the connection.
             let is_client = net.conns.get(slot).is_some_and(|conn| conn.core.is_client());
-            leave(net, slot, Finish::new(End::Done, !drained && !is_client, !drained || is_client));
+            leave(net, slot, Finish::new(end, !drained && !is_client, !drained || is_client));
         }
     }
 }
@@ -64,7 +71,10 @@ fn leave(net: &mut Net, slot: u32, finish: Finish) {
 }
 
 fn asked_upgrade(net: &mut Net, slot: u32) {
-    let id = ConnId(net.conns.id(slot));
+    if !may_ask(net, slot) {
+        return;
+    }
+    let id = net.id(slot);
     let request = net.conns.get(slot).and_then(|conn| conn.core.request());
     let lets_in = request.zip(net.endpoint_of(slot)).is_some_and(|(request, endpoint)| endpoint.lets_in(request));
     if !lets_in {
@@ -76,8 +86,24 @@ fn asked_upgrade(net: &mut Net, slot: u32) {
     if let Some(conn) = net.conns.get_mut(slot) {
         conn.seen = true;
     }
-    hook(net, slot, |handler, net, id| handler.upgrade(net, id));
+    hook(net, slot, "upgrade", |handler, net, id| handler.upgrade(net, id));
     tell_open(net, slot);
+}
+
+/// Whether a request is let through. Nobody knows the id of one that is not.
+fn may_ask(net: &mut Net, slot: u32) -> bool {
+    let why = match net.forwarded(slot) {
+        Err(which) => which.text(),
+        Ok(()) if net.closing => "the server is shutting down",
+        Ok(()) => return true,
+    };
+    if let Some(conn) = net.conns.get_mut(slot) {
+        conn.core.keep_no_longer();
+    }
+    let plain = [("Content-Type", "text/plain; charset=utf-8")];
+    // The request is there and waits, so this can not be refused.
+    let _ = net.respond(net.id(slot), 503, &plain, format!("{why}.\n").as_bytes());
+    false
 }
 
 /// Tells that a connection is open, if it is and nobody was told.
@@ -89,42 +115,133 @@ pub(crate) fn tell_open(net: &mut Net, slot: u32) {
     }
     conn.opened = true;
     conn.mark = now;
-    hook(net, slot, |handler, net, id| handler.open(net, id));
+    net.stats.opened += 1;
+    net.stats.open += 1;
+    let endpoint = conn.endpoint;
+    net.dial_opened(endpoint);
+    net.say(Level::Debug, "open", Some(slot), || "open".to_owned());
+    hook(net, slot, "open", |handler, net, id| handler.open(net, id));
 }
 
 /// Tells that sending may go on.
 pub(crate) fn tell_drain(net: &mut Net, slot: u32) {
-    hook(net, slot, |handler, net, id| handler.drain(net, id));
+    hook(net, slot, "drain", |handler, net, id| handler.drain(net, id));
 }
 
-/// Tells the end of a connection to those who know it.
+/// Tells what a slow peer will not get.
+pub(crate) fn tell_dropped(net: &mut Net, slot: u32) {
+    let rare = net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut());
+    let Some((messages @ 1.., bytes)) = rare.map(|rare| std::mem::take(&mut rare.dropped)) else { return };
+    net.say(Level::Warn, "dropped", Some(slot), || format!("{messages} messages dropped ({bytes} bytes): too slow"));
+    hook(net, slot, "dropped", |handler, net, id| handler.dropped(net, id, messages, bytes));
+}
+
+/// Tells whom a listener has turned away.
+pub(crate) fn tell_limited(net: &mut Net, endpoint: u32) {
+    for limited in net.reports(endpoint) {
+        let Limited { which, count, peer, .. } = &limited;
+        net.say(Level::Warn, "limited", None, || {
+            format!("{count} turned away: {}; the last one {peer}", which.text())
+        });
+        hook_of(net, endpoint, None, "limited", |handler, net| handler.limited(net, &limited));
+    }
+}
+
+/// Tells the lines of the log that have come together.
+pub(crate) fn tell_log(net: &mut Net) {
+    if net.lines.is_empty() {
+        return;
+    }
+    let Some(mut hear) = net.lines.hear.take() else { return };
+    for line in net.lines.take() {
+        hear(net, &line);
+    }
+    net.lines.hear = Some(hear);
+}
+
+/// Tells that the shutdown is over.
+pub(crate) fn tell_shut_down(net: &mut Net) {
+    if let Some((done, dropped)) = net.shut_down() {
+        net.say(Level::Info, "shutdown", None, || format!("all have gone, {dropped} were dropped"));
+        timed(net, "done", None, |net| done(net, dropped));
+    }
+}
+
+/// Tells the end of a connection to those who know it, and writes it down for the others.
 pub(crate) fn tell_end(net: &mut Net, slot: u32) {
-    let Some(conn) = net.conns.get(slot).filter(|conn| conn.seen) else { return };
+    let Some(conn) = net.conns.get(slot) else { return };
     let Some(end) = conn.end() else { return };
-    let (bytes, messages) =
-        conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len() as u64, outbox.messages() as u64));
+    net.stats.count_close(judge(end, conn.core.closing()).0);
+    net.stats.open -= u64::from(conn.opened);
+    if !conn.seen && !net.lines.wants(Level::Debug) {
+        return;
+    }
+    let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
+    let (waiting, messages_waiting) = conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.messages()));
     let close = Close::new(Scene {
         end,
         closing: conn.core.closing(),
         opened: conn.opened,
-        unsent_bytes: bytes,
-        unsent_messages: messages,
+        unsent_bytes: (bytes + waiting) as u64,
+        unsent_messages: (messages + messages_waiting) as u64,
+        detail: conn.rare.as_ref().and_then(|rare| rare.detail.as_deref()),
     });
-    if close.cause.is_failure() {
-        hook(net, slot, |handler, net, id| handler.error(net, id, &close));
+    let (endpoint, by_host) = (conn.endpoint, end.is_by_host(conn.core.closing()));
+    let level = match close.cause.is_failure() {
+        _ if !conn.seen => Level::Debug,
+        true => Level::Warn,
+        false => Level::Info,
+    };
+    let (seen, peer, lived) = (conn.seen, conn.peer.to_string(), net.now.saturating_sub(conn.born));
+    net.say(level, "close", Some(slot), || close.text.clone());
+    if !seen {
+        return;
     }
-    hook(net, slot, |handler, net, id| handler.close(net, id, &close));
+    net.ends.remember(net.id(slot), peer, lived, close.clone());
+    if close.cause.is_failure() {
+        hook(net, slot, "error", |handler, net, id| handler.error(net, id, &close));
+    }
+    hook(net, slot, "close", |handler, net, id| handler.close(net, id, &close));
+    if let Some((dial, attempt, delay_ms)) = net.dial_ended(endpoint, &close, by_host) {
+        net.say(Level::Info, "retry", None, || format!("attempt {attempt} in {delay_ms} ms"));
+        hook_of(net, endpoint, None, "retry", |handler, net| handler.retry(net, dial, attempt, delay_ms));
+    }
 }
 
 /// Calls a hook of the connection's endpoint.
-fn hook(net: &mut Net, slot: u32, call: impl FnOnce(&mut dyn Handler, &mut Net, ConnId)) {
-    let id = ConnId(net.conns.id(slot));
+fn hook(net: &mut Net, slot: u32, name: &'static str, call: impl FnOnce(&mut dyn Handler, &mut Net, ConnId)) {
+    let id = net.id(slot);
     let Some(endpoint) = net.conns.get(slot).map(|conn| conn.endpoint) else { return };
+    hook_of(net, endpoint, Some(slot), name, |handler, net| call(handler, net, id));
+}
+
+fn hook_of(
+    net: &mut Net,
+    endpoint: u32,
+    slot: Option<u32>,
+    name: &'static str,
+    call: impl FnOnce(&mut dyn Handler, &mut Net),
+) {
     let Some(mut handler) = net.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.handler.take()) else {
         return;
     };
-    call(&mut *handler, net, id);
+    timed(net, name, slot, |net| call(&mut *handler, net));
     if let Some(endpoint) = net.endpoints.get_mut(endpoint) {
         endpoint.handler = Some(handler);
+    }
+}
+
+/// Runs what the host has given us to run, and says so if it takes longer than it may.
+pub(crate) fn timed(net: &mut Net, name: &'static str, slot: Option<u32>, run: impl FnOnce(&mut Net)) {
+    if net.slow_hook_ms == NEVER {
+        return run(net);
+    }
+    let began = Instant::now();
+    run(net);
+    let took = began.elapsed();
+    if took >= Duration::from_millis(net.slow_hook_ms.into()) {
+        net.stats.slow_hooks += 1;
+        let ms = took.as_millis();
+        net.say(Level::Warn, "slow_hook", slot, || format!("the hook {name} took {ms} ms: everybody else waited"));
     }
 }

@@ -1,54 +1,41 @@
-//! Where connections come from: listeners, which accept them, and dials, which make them.
+//! Where connections come from: listeners, whose door is in `door`, and dials, which make them.
 
-use crate::cause::End;
-use crate::config::{Connect, Limits, Listen, Origins, SPARE_DESCRIPTORS};
-use crate::conn::Peer;
-use crate::ids::{ConnId, ListenerId};
+use crate::config::{Limits, Listen, Origins};
+use crate::dial::Dial;
+use crate::door::{Gate, Listener};
+use crate::ids::ListenerId;
+use crate::log::Level;
 use crate::net::{Kind, token};
-use crate::timers::Due;
-use crate::{Error, Handler, Net, folder, sys};
-use dari_core::{Connection, Host, Io, Opening, Request, Url, is_same_origin};
+use crate::{Error, Handler, Net, folder};
+use dari_core::{Request, is_same_origin};
 use mio::Interest;
 use mio::unix::SourceFd;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Connections accepted in one turn.
-const ACCEPTS: usize = 128;
-/// How long a listener waits after it ran out of descriptors: first, and at most, in milliseconds.
-const ACCEPT_WAIT: (u64, u64) = (100, 1_000);
-
 /// A listener or a dial, with all that its connections have in common. It lives as long as any of them.
 pub(crate) struct Endpoint {
     pub(crate) how: Listen,
     pub(crate) limits: Arc<Limits>,
-    core: Arc<dari_core::Limits>,
+    pub(crate) core: Arc<dari_core::Limits>,
     /// Not there while one of its hooks runs.
     pub(crate) handler: Option<Box<dyn Handler>>,
     pub(crate) conns: usize,
-    listener: Option<Listener>,
-}
-
-struct Listener {
-    socket: Socket,
-    /// The file of a unix socket, which is ours to take away.
-    file: Option<PathBuf>,
-    /// Connections of the loop from which on no more are let in.
-    most: usize,
-    /// How long to wait the next time that descriptors run out.
-    wait: u64,
+    pub(crate) listener: Option<Listener>,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) dial: Option<Box<Dial>>,
 }
 
 impl Endpoint {
-    fn new(how: Listen, handler: Box<dyn Handler>, listener: Option<Listener>) -> Self {
+    pub(crate) fn new(how: Listen, handler: Box<dyn Handler>) -> Self {
         let core = Arc::new(how.limits.core());
         let limits = Arc::new(how.limits.ordered());
         let how = Listen { limits: Limits::clone(&limits), ..how };
-        Self { how, limits, core, handler: Some(handler), conns: 0, listener }
+        Self { how, limits, core, handler: Some(handler), conns: 0, listener: None, gate: None, dial: None }
     }
 
     /// Whether a page of this request's origin may open a WebSocket here.
@@ -67,32 +54,25 @@ impl Endpoint {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody else may have taken it away; there is nobody to tell.
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
 impl Net {
     /// Listens on `host:port` (`[::]:0` picks a port), `unix:/path` or `unix:@abstract`.
     pub fn listen(&mut self, address: &str, how: Listen, handler: Box<dyn Handler>) -> Result<ListenerId, Error> {
         self.refuse_when_closing()?;
+        how.limits.check()?;
+        let gate = Gate::new(&how.door)?;
         let mut how = how;
         if let Some(folder) = &how.folder {
             how.folder = Some(folder::check(folder)?);
         }
         let (address, file) = parse_address(address).map_err(Error::Argument)?;
-        let socket = bind(&address, file.as_ref()).map_err(|error| {
-            let place = address.as_socket().map_or_else(|| "a unix socket".to_owned(), |address| address.to_string());
-            Error::system(format!("listening on {place}"), &error)
-        })?;
+        let socket = bind(&address, file.as_ref())
+            .map_err(|error| Error::system(format!("listening on {}", place(&address)), &error))?;
+        let place = place(&socket.local_addr().unwrap_or(address));
         let raw = socket.as_raw_fd();
-        let most = usize::try_from(sys::descriptor_limit().saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
-        let listener = Listener { socket, file, most: most.max(1), wait: ACCEPT_WAIT.0 };
-        let slot = self.endpoints.insert(Endpoint::new(how, handler, Some(listener))).ok_or(Error::Memory)?;
+        let mut endpoint = Endpoint::new(how, handler);
+        endpoint.listener = Some(Listener::new(socket, file));
+        endpoint.gate = Some(gate);
+        let slot = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
         let id = self.endpoints.id(slot);
         if let Err(error) =
             self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Listener, id), Interest::READABLE)
@@ -100,6 +80,8 @@ impl Net {
             self.endpoints.remove(slot);
             return Err(Error::system("watching a listener", &error));
         }
+        self.keep_spare();
+        self.say(Level::Info, "listen", None, || format!("listening on {place}"));
         Ok(ListenerId(id))
     }
 
@@ -120,122 +102,11 @@ impl Net {
         Ok(())
     }
 
-    /// Connects to a `ws://` URL: `open` or `close` follows.
-    pub fn connect(&mut self, url: &str, how: Connect, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
-        self.refuse_when_closing()?;
-        let url = Url::parse(url).map_err(|bad| Error::Argument(format!("{url:?}: {bad}")))?;
-        if url.tls {
-            return Err(Error::Unsupported("wss:// is not supported yet"));
-        }
-        let mut addresses = addresses(&url)?;
-        let Connect { limits, protocols, headers, origin } = how;
-        let opening = Opening { authority: url.authority, target: url.target, protocols, origin, headers };
-        let listen = Listen { limits, ..Listen::default() };
-        let endpoint = Endpoint::new(listen, handler, None);
-        let mut request = Vec::new();
-        let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut request };
-        let core = Connection::client(Arc::clone(&endpoint.core), opening, &mut io)?;
-
-        let first = addresses.remove(0);
-        let (socket, error) = dial(&first).map_err(|error| Error::system("making a socket", &error))?;
-        let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
-        let slot = self.add(core, socket, Peer::new(&first), endpoint).inspect_err(|_| {
-            self.endpoints.remove(endpoint);
-        })?;
-        if let Some(conn) = self.conns.get_mut(slot) {
-            (conn.seen, conn.dialling) = (true, true);
-            conn.rare().addresses = addresses;
-            conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
-        }
-        if let Some(error) = error {
-            self.dial_failed(slot, error.raw_os_error().unwrap_or_default());
-        }
-        // The deadline of its handshake is set now.
-        self.tell_host();
-        Ok(ConnId(self.conns.id(slot)))
-    }
-
-    /// A dial's socket is writable, or has failed: which of the two?
-    pub(crate) fn dialled(&mut self, slot: u32) {
-        let Some(conn) = self.conns.get_mut(slot) else { return };
-        match conn.socket.take_error() {
-            Ok(None) if conn.socket.peer_addr().is_ok() => {
-                conn.dialling = false;
-                if let Some(rare) = &mut conn.rare {
-                    rare.addresses = Vec::new();
-                }
-                self.touch(slot);
-            }
-            // Woken without a result.
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => self.dial_failed(slot, error.raw_os_error().unwrap_or_default()),
-        }
-    }
-
-    /// Tries the next address, if there is one.
-    fn dial_failed(&mut self, slot: u32, errno: i32) {
-        let id = self.conns.id(slot);
-        let mut errno = errno;
-        while let Some(conn) = self.conns.get_mut(slot)
-            && let Some(address) = conn.rare.as_mut().and_then(|rare| rare.addresses.pop())
-        {
-            match dial(&address) {
-                Ok((socket, None)) => {
-                    let raw = socket.as_raw_fd();
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    conn.socket = socket;
-                    conn.peer = Peer::new(&address);
-                    conn.hung_up = false;
-                    match self.poll.registry().register(&mut SourceFd(&raw), token(Kind::Conn, id), both) {
-                        Ok(()) => return,
-                        Err(error) => errno = error.raw_os_error().unwrap_or(errno),
-                    }
-                }
-                Ok((_, Some(error))) | Err(error) => errno = error.raw_os_error().unwrap_or(errno),
-            }
-        }
-        self.end(slot, End::Connect(errno));
-    }
-
-    /// Accepts what waits. Whether there may be more.
-    pub(crate) fn accept_all(&mut self, slot: u32) -> bool {
-        for _ in 0..ACCEPTS {
-            let Some(endpoint) = self.endpoints.get_mut(slot) else { return false };
-            let Some(listener) = &mut endpoint.listener else { return false };
-            match sys::accept(&listener.socket) {
-                Ok((socket, peer)) => {
-                    listener.wait = ACCEPT_WAIT.0;
-                    if self.conns.len() >= listener.most {
-                        // Whatever of it the kernel takes at once.
-                        let text =
-                            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-                        let _ = socket.send_with_flags(text, libc::MSG_NOSIGNAL);
-                        continue;
-                    }
-                    let core = Connection::server(Arc::clone(&endpoint.core));
-                    // Without memory for it, it is closed again: the peer sees the end of the stream.
-                    let _ = self.add(core, socket, Peer::new(&peer), slot);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => match error.raw_os_error() {
-                    // The peer has gone again, or the network lost it: the next one may be well.
-                    Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => {}
-                    // Out of descriptors or memory. No new edge will come: a timer tries again.
-                    _ => {
-                        let at = self.now + listener.wait;
-                        listener.wait = (listener.wait * 2).min(ACCEPT_WAIT.1);
-                        self.timers.set(at, Due::Accept(slot));
-                        return false;
-                    }
-                },
-            }
-        }
-        true
-    }
-
-    /// A listener that is closed goes with its last connection, a dial with its only one.
+    /// A listener that is closed goes with its last connection, a dial with the last one that it makes.
     pub(crate) fn tidy_endpoint(&mut self, slot: u32) {
-        if self.endpoints.get(slot).is_some_and(|endpoint| endpoint.conns == 0 && endpoint.listener.is_none()) {
+        let Some(endpoint) = self.endpoints.get(slot) else { return };
+        let goes_on = endpoint.listener.is_some() || endpoint.dial.as_ref().is_some_and(|dial| dial.is_waiting());
+        if endpoint.conns == 0 && !goes_on {
             self.endpoints.remove(slot);
         }
     }
@@ -292,6 +163,10 @@ fn parse_address(text: &str) -> Result<(SockAddr, Option<PathBuf>), String> {
     Ok((SocketAddr::new(host, port).into(), None))
 }
 
+fn place(address: &SockAddr) -> String {
+    address.as_socket().map_or_else(|| "a unix socket".to_owned(), |address| address.to_string())
+}
+
 fn bind(address: &SockAddr, file: Option<&PathBuf>) -> io::Result<Socket> {
     let domain = address.domain();
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
@@ -323,29 +198,4 @@ fn is_left_over(address: &SockAddr, file: Option<&PathBuf>) -> bool {
     is_socket
         && probe
             .is_ok_and(|probe| probe.connect(address).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused))
-}
-
-/// The addresses of a URL, the first to try first, the others in reverse.
-fn addresses(url: &Url) -> Result<Vec<SockAddr>, Error> {
-    let at = |host: IpAddr| SockAddr::from(SocketAddr::new(host, url.port));
-    match &url.host {
-        Host::Address(address) => Ok(vec![at(*address)]),
-        Host::Name(name) if name == "localhost" => {
-            Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())])
-        }
-        Host::Name(_) => Err(Error::Unsupported("host names are not resolved yet: use an address, or localhost")),
-    }
-}
-
-/// Begins to connect. The second part of the result is what went wrong at once.
-fn dial(address: &SockAddr) -> io::Result<(Socket, Option<io::Error>)> {
-    let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    let error = match socket.connect(address) {
-        Ok(()) => None,
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => None,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
-        Err(error) => Some(error),
-    };
-    Ok((socket, error))
 }

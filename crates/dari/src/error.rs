@@ -26,6 +26,8 @@ pub enum Error {
         /// Its number for it.
         errno: i32,
     },
+    /// A certificate or a key does not do.
+    Tls(String),
     /// Not in this build.
     Unsupported(&'static str),
 }
@@ -39,9 +41,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Argument(text) | Self::State(text) | Self::TooBig(text) => f.write_str(text),
+            Self::Argument(text) | Self::State(text) | Self::TooBig(text) | Self::Tls(text) => f.write_str(text),
             Self::Stale => f.write_str("the id names nothing on this loop any more"),
-            Self::Full => f.write_str("the queue is full: the peer takes less than it is sent"),
+            Self::Full => f.write_str("the queue is full"),
             Self::Memory => f.write_str("out of memory"),
             Self::System { what, errno } => write!(f, "{what}: {}", io::Error::from_raw_os_error(*errno)),
             Self::Unsupported(what) => f.write_str(what),

@@ -1,6 +1,6 @@
 //! What a program hears: the hooks, the same for servers and clients.
 
-use crate::{Close, ConnId, Net};
+use crate::{Close, ConnId, DialId, Limited, Net};
 use dari_core::Message;
 
 /// What is called when something happens on a connection.
@@ -23,11 +23,21 @@ pub trait Handler {
     /// What was buffered has gone: sending may go on.
     fn drain(&mut self, net: &mut Net, conn: ConnId) {}
 
+    /// Messages that a slow peer will not get: they were dropped, or passed it over. Told at the end of the turn.
+    fn dropped(&mut self, net: &mut Net, conn: ConnId, messages: usize, bytes: usize) {}
+
+    /// Peers were turned away at the door of a listener; at most once a second for each reason.
+    fn limited(&mut self, net: &mut Net, what: &Limited) {}
+
     /// The peer answered a ping.
     fn pong(&mut self, net: &mut Net, conn: ConnId, data: &[u8]) {}
 
     /// The connection failed; [`close`](Self::close) follows at once with the same story.
     fn error(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}
+
+    /// A dial will connect again: as the `attempt`th time in a row, from 1, after `delay_ms`. Comes after the
+    /// [`close`](Self::close) of the connection before.
+    fn retry(&mut self, net: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {}
 
     /// The connection is over, opened or not.
     fn close(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}

@@ -39,6 +39,10 @@ id! {
     ListenerId
 }
 id! {
+    /// Names one client that connects, and connects again if it is to.
+    DialId
+}
+id! {
     /// Names one timer.
     TimerId
 }

@@ -8,29 +8,29 @@ use crate::cause::End;
 use crate::conn::{Conn, Peer};
 use crate::endpoint::Endpoint;
 use crate::ids::{Slab, next_tag};
+use crate::log::Lines;
+use crate::memory::Shared;
 use crate::outbox::Outbox;
+use crate::output::Outgoing;
 use crate::remote::Remote;
+use crate::resolve::Resolver;
+use crate::shutdown::Shutdown;
+use crate::stats::Ends;
 use crate::sys::{SystemEntropy, TimerFd};
 use crate::timers::{Due, NEVER, Timers};
 use crate::topics::Topics;
 use crate::watch::{UserTimer, Watch};
-use crate::{Config, ConnId, Error};
-use dari_core::{Buffers, Connection, Io, Output};
+use crate::wire::Wire;
+use crate::{Config, ConnId, Error, Past, Slow, Stats, Tls};
+use dari_core::{Buffers, Connection, Io};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 use socket2::Socket;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::Instant;
 
-/// Payloads from this size on are sent from where they lie in the receive buffer.
-const REFER: usize = 4 << 10;
-/// Payloads from this size on are written straight from the caller's memory.
-const DIRECT: usize = 64 << 10;
-/// Shared payloads from this size on are queued by reference.
-const SHARE: usize = 2 << 10;
 /// How often the pool of buffers gives some back, in milliseconds.
 pub(crate) const DECAY_MS: u64 = 500;
 
@@ -67,6 +67,8 @@ pub struct Net {
     pub(crate) tx: Outbox,
     /// The connection that is being read.
     pub(crate) current: Option<u32>,
+    /// More of what was read of it waits behind what it is told of now.
+    pub(crate) is_more_behind: bool,
     /// Where the loop's receive buffer lies, as addresses.
     pub(crate) rx: Range<usize>,
     /// Connections that may have more to read: next turn.
@@ -74,6 +76,26 @@ pub struct Net {
     /// Connections that have something to write or to tell: this turn.
     pub(crate) touched: Vec<u64>,
     pub(crate) buffers: Buffers,
+    /// Payloads that several queues share, by where they lie.
+    pub(crate) shared: Shared,
+    pub(crate) publishing: bool,
+    /// Connections that are not read from because memory is short.
+    pub(crate) choked: Vec<u64>,
+    pub(crate) stats: Stats,
+    pub(crate) ends: Ends,
+    pub(crate) lines: Lines,
+    pub(crate) slow_hook_ms: u32,
+    pub(crate) farewells: usize,
+    /// Whom clients trust if nobody says.
+    pub(crate) trust: Option<Tls>,
+    pub(crate) resolver: Option<Resolver>,
+    /// Buffers of encrypted connections: for ciphertext, and for plaintext that is put together. And an empty queue.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) nothing: Outbox,
+    /// A descriptor that is let go of when there are no others.
+    pub(crate) spare: Option<Socket>,
+    pub(crate) shutdown: Option<Box<Shutdown>>,
     pub(crate) entropy: SystemEntropy,
     pub(crate) remote: Remote,
     pub(crate) host: Option<TimerFd>,
@@ -91,7 +113,7 @@ pub struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(config: &Config) -> io::Result<Self> {
+    pub(crate) fn new(config: Config) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), token(Kind::Wake, 0))?;
         let tag = next_tag();
@@ -106,10 +128,26 @@ impl Net {
             timers: Timers::default(),
             tx: Outbox::default(),
             current: None,
+            is_more_behind: false,
             rx: 0..0,
             ready: Vec::new(),
             touched: Vec::new(),
-            buffers: Buffers::new(config.max_memory),
+            buffers: Buffers::with_grace(config.max_memory),
+            shared: Shared::default(),
+            publishing: false,
+            choked: Vec::new(),
+            stats: Stats::default(),
+            ends: Ends::default(),
+            lines: Lines::new(config.log),
+            slow_hook_ms: config.slow_hook_ms,
+            farewells: 0,
+            trust: None,
+            resolver: None,
+            sealed: Vec::new(),
+            scratch: Vec::new(),
+            nothing: Outbox::default(),
+            spare: None,
+            shutdown: None,
             entropy: SystemEntropy::new(),
             remote: Remote::new(waker),
             host: None,
@@ -134,6 +172,18 @@ impl Net {
     /// A hand on this loop for other threads and for signal handlers.
     pub fn remote(&self) -> Remote {
         self.remote.clone()
+    }
+
+    /// What the loop has seen so far.
+    pub fn stats(&self) -> Stats {
+        let memory = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let (used, peak) = (self.buffers.used() + self.shared.held(), self.buffers.peak());
+        Stats { memory: memory(used), memory_peak: memory(peak.max(used)), ..self.stats.clone() }
+    }
+
+    /// How the `nth` last connection ended, 0 being the latest: of the last 1,000 that had an id.
+    pub fn past(&self, nth: usize) -> Option<&Past> {
+        self.ends.nth(nth)
     }
 
     /// The descriptor that is readable whenever a [`turn`](crate::Loop::turn) has something to do: for the host's
@@ -163,7 +213,7 @@ impl Net {
 
     /// Whether a turn would find something to do at once.
     pub(crate) fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.touched.is_empty() || self.always_ready > 0
+        !self.ready.is_empty() || !self.touched.is_empty() || self.always_ready > 0 || !self.lines.is_empty()
     }
 
     /// Between turns: lets the host's poll see that there is something to do.
@@ -241,12 +291,25 @@ impl Net {
     /// Takes a connection off the loop; its end has been told.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.leave_all(slot);
+        self.take_waiting(slot);
+        let id = self.conns.id(slot);
         let Some(mut conn) = self.conns.remove(slot) else { return };
+        let outbox = conn.outbox.as_ref().map_or(0, |outbox| outbox.charged);
+        self.buffers.account(outbox + conn.wire().map_or(0, Wire::charged), 0);
+        if conn.dialling
+            && let Some(resolver) = &mut self.resolver
+        {
+            resolver.cancel(id);
+        }
+        self.farewells -= usize::from(conn.is_farewell);
         self.timers.cancel(conn.deadline, Due::Conn(slot));
         let mut nowhere = Vec::new();
         conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
         if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
             endpoint.conns -= 1;
+            if let Some(gate) = endpoint.gate.as_mut().filter(|_| conn.counted) {
+                gate.leave(&conn.peer);
+            }
             self.tidy_endpoint(conn.endpoint);
         }
     }
@@ -254,34 +317,41 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
+        let apart = self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest);
         let conn = self.conns.get_mut(slot)?;
+        let is_plain = conn.wire().is_none();
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
+        let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
+        queue.apart = apart;
         let mut out = Outgoing {
-            queue: if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() },
+            queue,
+            shared: if self.publishing { Some(&mut self.shared) } else { None },
             socket: &conn.socket,
             rx: if uses_tx { self.rx.clone() } else { 0..0 },
-            may_write: !conn.dialling && !conn.blocked,
+            may_write: !conn.dialling && !conn.blocked && is_plain,
             blocked: conn.blocked,
             error: None,
         };
         let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut out };
         let result = call(&mut conn.core, &mut io);
         let Outgoing { blocked, error, .. } = out;
+        let failed = error.map(|error| error.unwrap_or_else(|| End::out_of_memory(&self.buffers)));
         conn.blocked = blocked;
         if !uses_tx {
             match &mut conn.outbox {
-                Some(outbox) if outbox.is_empty() => conn.outbox = None,
+                Some(outbox) if outbox.is_empty() => self.drop_outbox(slot),
                 Some(outbox) => {
                     if outbox.moved == 0 {
                         outbox.moved = self.now.max(1);
                     }
+                    self.recount(slot);
                     self.touch(slot);
                 }
                 None => {}
             }
         }
-        if let Some(error) = error {
-            self.end(slot, End::Io(error));
+        if let Some(end) = failed {
+            self.end(slot, end);
         }
         Some(result)
     }
@@ -297,19 +367,14 @@ impl Net {
         let now = self.now.max(1);
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let mut failed = None;
-        if self.current == Some(slot) && !self.tx.is_empty() {
+        if conn.wire().is_some() {
+            self.flush_wire(slot, rx);
+        } else if self.current == Some(slot) && !self.tx.is_empty() {
             if !conn.dialling && !conn.is_over() {
                 failed = self.tx.write(&conn.socket, rx, &[]).err();
             }
-            if !self.tx.is_empty() {
-                // The kernel is full: what is left moves into an outbox of the connection's own.
-                self.tx.keep(rx);
-                let mut outbox = Box::new(std::mem::take(&mut self.tx));
-                outbox.moved = now;
-                outbox.trim();
-                conn.outbox = Some(outbox);
-                conn.blocked = true;
-            }
+            conn.blocked |= !self.tx.is_empty();
+            self.keep_tx(slot, rx);
         } else if let Some(outbox) = conn.outbox.as_mut().filter(|_| !conn.dialling && !conn.blocked) {
             let before = outbox.len();
             failed = outbox.write(&conn.socket, &[], &[]).err();
@@ -317,9 +382,10 @@ impl Net {
                 outbox.moved = now;
             }
             if outbox.is_empty() {
-                conn.outbox = None;
+                self.drop_outbox(slot);
             } else {
                 conn.blocked = true;
+                self.recount(slot);
             }
         }
         if let Some(error) = failed {
@@ -327,6 +393,60 @@ impl Net {
         }
         self.throttle(slot);
         self.arm(slot);
+    }
+
+    /// Tells the loop's memory how much a queue holds.
+    pub(crate) fn recount(&mut self, slot: u32) {
+        if let Some(outbox) = self.conns.get_mut(slot).and_then(|conn| conn.outbox.as_mut()) {
+            let held = outbox.held();
+            self.buffers.account(outbox.charged, held);
+            outbox.charged = held;
+        }
+    }
+
+    /// The kernel is full: what is left of `tx` moves into an outbox of the connection's own.
+    pub(crate) fn keep_tx(&mut self, slot: u32, rx: &[u8]) {
+        if self.current != Some(slot) || self.tx.is_empty() {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let kept = self.tx.keep(rx);
+        let mut outbox = Box::new(std::mem::take(&mut self.tx));
+        outbox.moved = self.now.max(1);
+        outbox.trim();
+        conn.outbox = Some(outbox);
+        self.recount(slot);
+        if kept.is_err() {
+            let end = End::out_of_memory(&self.buffers);
+            self.end(slot, end);
+        }
+    }
+
+    pub(crate) fn drop_outbox(&mut self, slot: u32) {
+        if let Some(outbox) = self.conns.get_mut(slot).and_then(|conn| conn.outbox.take()) {
+            self.buffers.account(outbox.charged, 0);
+        }
+    }
+
+    /// Keeps bytes that were read and may not be looked at yet.
+    pub(crate) fn keep_waiting(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let waiting = &mut conn.rare().waiting;
+        let before = waiting.capacity();
+        if waiting.try_reserve_exact(bytes.len()).is_err() {
+            let end = End::out_of_memory(&self.buffers);
+            return self.end(slot, end);
+        }
+        waiting.extend_from_slice(bytes);
+        self.buffers.account(before, waiting.capacity());
+    }
+
+    /// Takes them back.
+    pub(crate) fn take_waiting(&mut self, slot: u32) -> Vec<u8> {
+        let rare = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut());
+        let waiting = rare.map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default();
+        self.buffers.account(waiting.capacity(), 0);
+        waiting
     }
 
     /// Stops or resumes reading by the marks of the connection's queue.
@@ -385,6 +505,14 @@ impl Net {
         }
     }
 
+    /// The same, with more to say of it.
+    pub(crate) fn end_with(&mut self, slot: u32, end: End, detail: impl Into<Box<str>>) {
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.rare().detail.get_or_insert_with(|| detail.into());
+        }
+        self.end(slot, end);
+    }
+
     /// Makes sure that the timer of a connection goes off in time. It may go off too early: then it is set anew.
     pub(crate) fn arm(&mut self, slot: u32) {
         let Some(conn) = self.conns.get_mut(slot) else { return };
@@ -395,7 +523,7 @@ impl Net {
             self.timers.set(at, Due::Conn(slot));
             conn.deadline = at;
         }
-        if !self.decays && self.buffers.keeps_any() {
+        if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;
             self.timers.set(self.now + DECAY_MS, Due::Decay);
         }
@@ -407,62 +535,6 @@ impl Net {
     }
 
     pub(crate) fn refuse_when_closing(&self) -> Result<(), Error> {
-        if self.closing { Err(Error::State("the loop is closing".to_owned())) } else { Ok(()) }
-    }
-}
-
-/// The output of one connection, for the length of one call.
-struct Outgoing<'a> {
-    queue: &'a mut Outbox,
-    socket: &'a Socket,
-    /// Addresses of the receive buffer, if what lies there may be referred to.
-    rx: Range<usize>,
-    may_write: bool,
-    blocked: bool,
-    error: Option<i32>,
-}
-
-impl Output for Outgoing<'_> {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.queue.tail()
-    }
-
-    fn payload(&mut self, bytes: &[u8]) {
-        let start = bytes.as_ptr() as usize;
-        let lies_in_rx = self.rx.start <= start && start + bytes.len() <= self.rx.end;
-        if lies_in_rx && bytes.len() >= REFER {
-            let start = start - self.rx.start;
-            self.queue.push_rx(start..start + bytes.len());
-        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
-            self.write_through(bytes);
-        } else {
-            self.queue.tail().extend_from_slice(bytes);
-        }
-    }
-
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        if bytes.len() >= SHARE {
-            self.queue.push_shared(bytes);
-        } else {
-            self.queue.tail().extend_from_slice(bytes);
-        }
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.blocked
-    }
-}
-
-impl Outgoing<'_> {
-    /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
-    fn write_through(&mut self, bytes: &[u8]) {
-        let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
-            self.error = error.raw_os_error();
-            0
-        });
-        if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
-            self.queue.tail().extend_from_slice(left);
-            self.blocked = true;
-        }
+        if self.closing { Err(Error::State("the loop is shutting down".to_owned())) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@
 //! says in answer; and the outbox of a connection, which it has only while something of it waits.
 
 use socket2::Socket;
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,13 +40,60 @@ impl Chunk {
             Self::Rx(place) => place.len(),
         }
     }
+
+    /// Bytes of memory that nobody else has.
+    fn held(&self) -> usize {
+        if let Self::Own(bytes) = self { bytes.capacity() } else { 0 }
+    }
+
+    /// Takes `over` bytes off its end.
+    fn shorten(&mut self, over: usize) {
+        match self {
+            Self::Own(bytes) => {
+                bytes.truncate(bytes.len() - over);
+                bytes.shrink_to_fit();
+            }
+            Self::Shared(bytes) => *self = Self::Own(bytes[..bytes.len() - over].to_vec()),
+            Self::Rx(place) => place.end -= over,
+        }
+    }
+}
+
+/// A chunk, and how it may be dealt with.
+#[derive(Debug)]
+struct Piece {
+    chunk: Chunk,
+    part: Part,
+}
+
+/// What a chunk is part of, where messages are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Of anything: it has to go out.
+    Stream,
+    /// Of a message that may be dropped as a whole.
+    Message,
+    /// The last one of such a message.
+    MessageEnd,
 }
 
 /// A queue of bytes for one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// All but the last, which is `tail`.
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<Piece>,
+    /// Whether messages are kept apart, so that those that have not begun to leave may be dropped.
+    pub(crate) apart: bool,
+    /// Where messages are kept apart: where the one that is being added began, in chunks and in bytes of this queue's
+    /// life; how many there are; and whether a part of the first one has left.
+    begin: usize,
+    start: u64,
+    whole: usize,
+    begun: bool,
+    /// Bytes of memory that chunks of its own have.
+    own: usize,
+    /// What the loop's memory was last told of it.
+    pub(crate) charged: usize,
     /// Where small things are appended.
     tail: Vec<u8>,
     /// Bytes of the first chunk that are written.
@@ -87,15 +134,13 @@ impl Outbox {
 
     pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
         self.close_tail();
-        self.closed += bytes.len();
-        self.chunks.push_back(Chunk::Shared(Arc::clone(bytes)));
+        self.push(Chunk::Shared(Arc::clone(bytes)));
     }
 
     pub(crate) fn push_rx(&mut self, place: Range<usize>) {
         self.close_tail();
-        self.closed += place.len();
         self.refers = true;
-        self.chunks.push_back(Chunk::Rx(place));
+        self.push(Chunk::Rx(place));
     }
 
     /// Gives back memory that a queue which has to wait does not need.
@@ -104,16 +149,109 @@ impl Outbox {
         self.chunks.shrink_to_fit();
     }
 
+    /// Bytes of memory that it has, but for what is shared.
+    pub(crate) fn held(&self) -> usize {
+        let lists = self.chunks.capacity() * size_of::<Piece>() + self.ends.capacity() * size_of::<u64>();
+        self.own + self.tail.capacity() + lists
+    }
+
+    /// Says that a message begins here, which may be dropped as a whole.
+    pub(crate) fn begin_message(&mut self) {
+        if self.apart {
+            self.close_tail();
+            self.begin = self.chunks.len();
+            self.start = self.gone + self.len() as u64;
+        }
+    }
+
     /// Says that a message ends here.
     pub(crate) fn end_message(&mut self) {
-        if !self.is_empty() {
-            self.ends.push_back(self.gone + self.len() as u64);
+        if self.is_empty() {
+            return;
+        }
+        if !self.apart {
+            return self.ends.push_back(self.gone + self.len() as u64);
+        }
+        self.close_tail();
+        // What of it was written through at once is not there any more.
+        let begin = self.begin.min(self.chunks.len());
+        self.chunks.range_mut(begin..).for_each(|piece| piece.part = Part::Message);
+        if let Some(last) = self.chunks.back_mut().filter(|last| last.part == Part::Message) {
+            last.part = Part::MessageEnd;
+            self.whole += 1;
+            self.begun |= self.gone > self.start;
         }
     }
 
     /// Messages of which something still waits.
     pub(crate) fn messages(&self) -> usize {
-        self.ends.len()
+        self.ends.len() + self.whole
+    }
+
+    /// Drops the oldest messages that have not begun to leave, until less than `most` bytes wait. How many, and
+    /// their bytes.
+    pub(crate) fn drop_oldest(&mut self, most: usize) -> (usize, usize) {
+        let (mut messages, mut bytes) = (0, 0);
+        let is_begun = self.begun || self.written > 0;
+        let begun_end = self.chunks.iter().position(|piece| piece.part == Part::MessageEnd).map_or(0, |at| at + 1);
+        let mut at = if is_begun && self.chunks.front().is_some_and(|first| first.part != Part::Stream) {
+            begun_end
+        } else {
+            usize::from(is_begun)
+        };
+        while self.len() >= most {
+            let Some(start) = (at..self.chunks.len()).find(|i| self.part(*i) != Part::Stream) else { break };
+            let Some(end) = (start..self.chunks.len()).find(|i| self.part(*i) == Part::MessageEnd) else { break };
+            let before = self.len();
+            for piece in self.chunks.drain(start..=end) {
+                self.closed -= piece.chunk.len();
+                self.own -= piece.chunk.held();
+            }
+            messages += 1;
+            bytes += before - self.len();
+            self.whole -= 1;
+            at = start;
+        }
+        (messages, bytes)
+    }
+
+    /// Drops everything behind the end of the message that is being written. How many messages that were, and their
+    /// bytes.
+    pub(crate) fn cut(&mut self) -> (usize, usize) {
+        if self.apart {
+            return self.drop_oldest(0);
+        }
+        let Some(end) = self.ends.front().copied() else { return (0, 0) };
+        let (messages, before) = (self.ends.len() - 1, self.len());
+        let keep = usize::try_from(end - self.gone).unwrap_or(usize::MAX);
+        self.close_tail();
+        while self.len() > keep {
+            let over = self.len() - keep;
+            let Some(Piece { chunk, .. }) = self.chunks.back_mut() else { break };
+            let held = chunk.held();
+            if over >= chunk.len() {
+                self.closed -= chunk.len();
+                self.own -= held;
+                self.chunks.pop_back();
+                continue;
+            }
+            // A message that shares its chunk with the next ones.
+            chunk.shorten(over);
+            self.own = self.own - held + chunk.held();
+            self.closed -= over;
+        }
+        self.ends.truncate(1);
+        (messages, before - self.len())
+    }
+
+    fn part(&self, at: usize) -> Part {
+        self.chunks.get(at).map_or(Part::Stream, |piece| piece.part)
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.closed += chunk.len();
+        self.own += chunk.held();
+        self.chunks.push_back(Piece { chunk, part: Part::Stream });
     }
 
     /// Writes what waits and then `extra`, until all is gone or the kernel takes no more. Tells how much of
@@ -133,28 +271,64 @@ impl Outbox {
         Ok(extra_gone)
     }
 
-    /// Copies what lies in the receive buffer, which is about to be used again.
-    pub(crate) fn keep(&mut self, rx: &[u8]) {
-        if !self.refers {
-            return;
+    /// The bytes that come next: as they lie, up to `most`, if there are `enough` in one place, else put together in
+    /// `scratch`.
+    pub(crate) fn front<'a>(
+        &'a self,
+        rx: &'a [u8],
+        most: usize,
+        enough: usize,
+        scratch: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        let pieces = self.chunks.iter().map(|piece| piece.chunk.bytes(rx)).chain([&self.tail[..]]);
+        let mut skip = self.written;
+        let mut pieces = pieces.map(|piece| piece.get(std::mem::take(&mut skip)..).unwrap_or_default());
+        let mut first = pieces.next().unwrap_or_default();
+        if first.len() >= enough {
+            return &first[..first.len().min(most)];
         }
-        for (i, chunk) in self.chunks.iter_mut().enumerate() {
+        scratch.clear();
+        loop {
+            let room = enough - scratch.len();
+            scratch.extend_from_slice(&first[..first.len().min(room)]);
+            match pieces.next() {
+                Some(next) if scratch.len() < enough => first = next,
+                _ => return scratch,
+            }
+        }
+    }
+
+    /// Copies what lies in the receive buffer, which is about to be used again.
+    pub(crate) fn keep(&mut self, rx: &[u8]) -> Result<(), TryReserveError> {
+        if !self.refers {
+            return Ok(());
+        }
+        for (i, Piece { chunk, .. }) in self.chunks.iter_mut().enumerate() {
             if let Chunk::Rx(place) = chunk {
                 // The front of a chunk that is half gone is not copied.
-                let skip = if i == 0 { std::mem::take(&mut self.written) } else { 0 };
-                let kept = rx.get(place.start + skip..place.end).unwrap_or_default().to_vec();
+                let skip = if i == 0 { self.written } else { 0 };
+                let bytes = rx.get(place.start + skip..place.end).unwrap_or_default();
+                let mut kept = Vec::new();
+                kept.try_reserve_exact(bytes.len())?;
+                kept.extend_from_slice(bytes);
+                if i == 0 {
+                    self.begun |= skip > 0;
+                    self.written = 0;
+                }
                 self.closed -= skip;
+                self.own += kept.capacity();
                 *chunk = Chunk::Own(kept);
             }
         }
         self.refers = false;
+        Ok(())
     }
 
     /// One system call: how much it took of how much it was offered.
     fn write_once(&self, socket: &Socket, rx: &[u8], extra: &[u8]) -> io::Result<(usize, usize)> {
         let mut slices = [IoSlice::new(&[]); PIECES];
         let mut offered = 0;
-        let pieces = self.chunks.iter().map(|chunk| chunk.bytes(rx)).chain([&self.tail[..], extra]);
+        let pieces = self.chunks.iter().map(|piece| piece.chunk.bytes(rx)).chain([&self.tail[..], extra]);
         let mut count = 0;
         let mut skip = self.written;
         for piece in pieces.filter(|piece| !piece.is_empty()) {
@@ -175,14 +349,19 @@ impl Outbox {
         }
     }
 
-    fn advance(&mut self, sent: usize) {
+    /// Takes bytes off the front: they have gone.
+    pub(crate) fn advance(&mut self, sent: usize) {
         self.gone += sent as u64;
         self.written += sent;
-        while let Some(first) = self.chunks.front()
-            && first.len() <= self.written
+        while let Some(Piece { chunk, part }) = self.chunks.front()
+            && chunk.len() <= self.written
         {
-            self.written -= first.len();
-            self.closed -= first.len();
+            self.written -= chunk.len();
+            self.closed -= chunk.len();
+            self.own -= chunk.held();
+            self.begun = *part == Part::Message;
+            self.whole -= usize::from(*part == Part::MessageEnd);
+            self.begin = self.begin.saturating_sub(1);
             self.chunks.pop_front();
         }
         if self.chunks.is_empty() {
@@ -201,7 +380,6 @@ impl Outbox {
         if self.tail.is_empty() {
             return;
         }
-        self.closed += self.tail.len();
         let chunk = if self.tail.len() < SMALL {
             let copy = self.tail.as_slice().to_vec();
             self.tail.clear();
@@ -211,7 +389,7 @@ impl Outbox {
             chunk.shrink_to_fit();
             chunk
         };
-        self.chunks.push_back(Chunk::Own(chunk));
+        self.push(Chunk::Own(chunk));
     }
 }
 
@@ -247,7 +425,7 @@ mod tests {
         wanted.extend_from_slice(&extra);
         let mut extra_gone = outbox.write(&a, &rx, &extra).unwrap();
         assert!(!outbox.is_empty());
-        outbox.keep(&rx);
+        outbox.keep(&rx).unwrap();
         let (mut got, mut buffer) = (Vec::new(), vec![0; 50_000]);
         while got.len() < wanted.len() {
             match b.read(&mut buffer) {
@@ -271,5 +449,95 @@ mod tests {
         assert_eq!((outbox.len(), outbox.messages()), (9, 3));
         outbox.write(&a, &[], &[]).unwrap();
         assert_eq!((outbox.len(), outbox.messages()), (0, 0));
+    }
+
+    /// What is left when messages of many sizes, with control bytes between them, are added, written a little at a
+    /// time and dropped: whole messages in order, and every control byte.
+    #[test]
+    fn dropping_takes_whole_messages_that_have_not_begun_and_nothing_else() {
+        for seed in 0..60u64 {
+            let (a, mut b) = pair();
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = |below: usize| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                usize::try_from(random % below as u64).unwrap()
+            };
+            let shared: Arc<[u8]> = vec![b's'; 3_000].into();
+            let mut outbox = Outbox { apart: true, ..Outbox::default() };
+            let (mut queued, mut dropped, mut got, mut controls) = (0, 0, Vec::new(), 0);
+            let mut buffer = vec![0; 1 << 20];
+            for step in 0..150 {
+                match next(8) {
+                    0 => {
+                        outbox.tail().push(b'c');
+                        controls += 1;
+                    }
+                    1 => dropped += outbox.drop_oldest(next(200_000)).0,
+                    2 => drop(outbox.write(&a, &[], &[]).unwrap()),
+                    3 => {
+                        let len = b.read(&mut buffer[..next(50_000)]).unwrap_or(0);
+                        got.extend_from_slice(&buffer[..len]);
+                    }
+                    kind => {
+                        outbox.begin_message();
+                        // A message says where it begins and ends.
+                        outbox.tail().push(b'[');
+                        let mut extra_gone = 0;
+                        let big = vec![b'm'; next(90_000)];
+                        match kind {
+                            4 => outbox.push_shared(&shared),
+                            5 => extra_gone = outbox.write(&a, &[], &big).unwrap(),
+                            _ => {}
+                        }
+                        outbox.tail().extend_from_slice(&big[extra_gone..]);
+                        outbox.tail().push(b']');
+                        outbox.end_message();
+                        queued += 1;
+                    }
+                }
+                let held: usize = outbox.chunks.iter().map(|piece| piece.chunk.held()).sum();
+                assert_eq!(outbox.own, held, "seed {seed}, step {step}");
+            }
+            let last = outbox.messages();
+            dropped += outbox.cut().0;
+            assert!(outbox.messages() <= 1.min(last), "seed {seed}");
+            while !outbox.is_empty() {
+                outbox.write(&a, &[], &[]).unwrap();
+                let len = b.read(&mut buffer).unwrap_or(0);
+                got.extend_from_slice(&buffer[..len]);
+            }
+            while let Ok(n @ 1..) = b.read(&mut buffer) {
+                got.extend_from_slice(&buffer[..n]);
+            }
+            let count = |byte| got.iter().filter(|at| **at == byte).count();
+            assert_eq!(
+                (count(b'['), count(b']'), count(b'c')),
+                (queued - dropped, queued - dropped, controls),
+                "seed {seed}"
+            );
+            let order: Vec<u8> = got.iter().copied().filter(|byte| matches!(byte, b'[' | b']')).collect();
+            assert!(order.chunks(2).all(|pair| pair == b"[]"), "seed {seed}: a message within a message");
+            assert_eq!((outbox.len(), outbox.messages(), outbox.own), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_cut_leaves_the_message_that_has_begun_and_ends_behind_it() {
+        let mut outbox = Outbox::default();
+        for size in [10, 70_000, 20, 100_000] {
+            outbox.tail().extend_from_slice(&vec![b'x'; size]);
+            outbox.end_message();
+        }
+        assert_eq!(outbox.cut(), (3, 170_020));
+        assert_eq!((outbox.len(), outbox.messages()), (10, 1));
+        let (a, mut b) = pair();
+        outbox.tail().extend_from_slice(b"close");
+        outbox.write(&a, &[], &[]).unwrap();
+        let mut got = [0; 64];
+        let len = b.read(&mut got).unwrap();
+        assert_eq!(&got[..len], b"xxxxxxxxxxclose");
+        assert_eq!(outbox.cut(), (0, 0));
     }
 }

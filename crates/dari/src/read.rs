@@ -2,7 +2,8 @@
 
 use crate::cause::End;
 use crate::deliver::{deliver, tell_open};
-use crate::turn::{Loop, RX};
+use crate::turn::Loop;
+use crate::wire::Wire;
 use dari_core::State;
 use std::io::{self, Read};
 
@@ -17,26 +18,30 @@ impl Loop {
     pub(crate) fn read(&mut self, slot: u32) {
         // Accepted since it was last looked at: what its peer has said already comes after that.
         tell_open(&mut self.net, slot);
-        let waiting = match self.net.conns.get_mut(slot) {
-            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {
-                conn.rare.as_mut().map(|rare| std::mem::take(&mut rare.waiting)).unwrap_or_default()
-            }
+        match self.net.conns.get(slot) {
+            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {}
             _ => return,
-        };
+        }
         self.net.current = Some(slot);
-        if !waiting.is_empty() {
-            self.rx[..waiting.len()].copy_from_slice(&waiting);
-            self.feed(slot, waiting.len(), false);
+        let waiting = self.net.take_waiting(slot);
+        for piece in waiting.chunks(self.rx.len()) {
+            self.rx[..piece.len()].copy_from_slice(piece);
+            self.feed(slot, piece.len(), false);
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
         }
-        self.receive(slot);
+        if self.net.conns.get(slot).is_some_and(|conn| conn.wire().is_some()) {
+            self.receive_wire(slot);
+        } else {
+            self.receive(slot);
+        }
         self.net.flush(slot, &self.rx);
         self.net.current = None;
     }
 
     fn receive(&mut self, slot: u32) {
-        let mut budget = RX;
+        let most = self.rx.len();
+        let mut budget = most;
         let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
@@ -45,7 +50,7 @@ impl Loop {
             }
             let hung_up = conn.hung_up;
             // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, RX) } else { RX };
+            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, most) } else { most };
             let got = loop {
                 match (&conn.socket).read(&mut self.rx[..room]) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -76,7 +81,7 @@ impl Loop {
 
     /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
     /// nothing more in the socket.
-    fn feed(&mut self, slot: u32, len: usize, drained: bool) {
+    pub(crate) fn feed(&mut self, slot: u32, len: usize, drained: bool) {
         let now = self.net.now;
         let mut at = 0;
         while at < len {
@@ -85,8 +90,7 @@ impl Loop {
                 return;
             }
             if conn.must_wait() {
-                conn.rare().waiting = self.rx[at..len].to_vec();
-                return;
+                return self.net.keep_waiting(slot, &self.rx[at..len]);
             }
             if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
                 // It is over but for the peer's last words, which are not listened to for ever.
@@ -109,6 +113,7 @@ impl Loop {
             let event = self.net.io(slot, |core, io| core.receive(&mut input, io)).flatten();
             let taken = before - input.len();
             at += taken;
+            self.net.is_more_behind = at < len;
             match event {
                 Some(event) => deliver(&mut self.net, slot, event, drained && at == len),
                 None if taken == 0 => {}
@@ -121,9 +126,12 @@ impl Loop {
     }
 
     /// The peer has ended its side of the stream.
-    fn ended(&mut self, slot: u32) {
+    pub(crate) fn ended(&mut self, slot: u32) {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         conn.eof = true;
+        if let Some(how) = conn.wire().map(Wire::end) {
+            conn.rare().detail = Some(how.into());
+        }
         let core = &conn.core;
         let end = match (core.state(), conn.finish()) {
             // What is queued may still reach it.

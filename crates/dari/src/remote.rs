@@ -58,6 +58,11 @@ impl Remote {
         Ok(())
     }
 
+    /// Has the loop make a turn.
+    pub(crate) fn wake(&self) {
+        let _ = self.0.waker.wake();
+    }
+
     pub(crate) fn take_stop(&self) -> bool {
         self.0.stop.swap(false, Ordering::Acquire)
     }

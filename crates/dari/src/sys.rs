@@ -1,10 +1,13 @@
 //! What the operating system offers and no crate here does: the only unsafe code of this crate.
 
 use dari_core::Entropy;
-use socket2::{SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 /// Accepts a connection, non-blocking and closed on exec from its first moment, and tells who it is. EINTR is
 /// retried.
@@ -60,7 +63,7 @@ impl TimerFd {
         spec.it_value.tv_nsec = nanos.try_into().unwrap_or_default();
         // SAFETY: `spec` lives through the call, and null tells the kernel that the old value is not wanted. It
         // can only fail for arguments that are not these.
-        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, spec, std::ptr::null_mut()) };
+        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, spec, ptr::null_mut()) };
     }
 }
 
@@ -78,6 +81,11 @@ pub(crate) fn trim_heap() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// A descriptor that is only there to be let go of.
+pub(crate) fn spare_socket() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)
 }
 
 /// How many descriptors the process may have open: the soft limit.
@@ -101,6 +109,72 @@ pub(crate) fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: as above.
     unsafe { *place = before };
     result
+}
+
+/// The addresses of a name, by the system's resolver, in its order; blocks for as long as that takes. The error is an
+/// `EAI_` code and, for `EAI_SYSTEM`, an errno. (The standard library's way hides the code.)
+pub(crate) fn resolve(name: &str) -> Result<Vec<SocketAddr>, (i32, i32)> {
+    let Ok(name) = CString::new(name) else { return Err((libc::EAI_NONAME, 0)) };
+    let mut hints = MaybeUninit::<libc::addrinfo>::zeroed();
+    // SAFETY: an addrinfo is integers and pointers, for which zero is a value.
+    let hints = unsafe { hints.assume_init_mut() };
+    hints.ai_socktype = libc::SOCK_STREAM;
+    let mut list = ptr::null_mut();
+    // SAFETY: name, hints and the place for the list live through the call; null asks for no service.
+    let code = unsafe { libc::getaddrinfo(name.as_ptr(), ptr::null(), hints, &raw mut list) };
+    if code != 0 {
+        let errno = if code == libc::EAI_SYSTEM { io::Error::last_os_error().raw_os_error() } else { None };
+        return Err((code, errno.unwrap_or_default()));
+    }
+    let mut found = Vec::new();
+    let mut next = list;
+    // SAFETY: getaddrinfo has made a list that ends with null, and that is freed below.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        // SAFETY: `ai_addr` has `ai_addrlen` bytes, and the storage has room for every address that there is.
+        let address = unsafe {
+            SockAddr::try_init(|storage, len| {
+                ptr::copy_nonoverlapping(entry.ai_addr.cast::<u8>(), storage.cast(), entry.ai_addrlen as usize);
+                *len = entry.ai_addrlen;
+                Ok(())
+            })
+        };
+        found.extend(address.ok().and_then(|((), address)| address.as_socket()));
+        next = entry.ai_next;
+    }
+    // SAFETY: getaddrinfo has made it, and nothing refers to it any more.
+    unsafe { libc::freeaddrinfo(list) };
+    Ok(found)
+}
+
+/// Runs `f` with all signals blocked: a thread that it starts begins so, and no handler of the host ever runs on it.
+pub(crate) fn without_signals<T>(f: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the first call fills the set that the second reads and writes the old one to; both live through it.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let result = f();
+    // SAFETY: `before` was written above: with these arguments that can not fail.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
+}
+
+/// Keeps the library that this code is in loaded until the process ends, whatever `dlclose` is told: a thread of ours
+/// is still in it. Does nothing in a program that holds the code itself.
+pub(crate) fn stay_loaded() {
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    let here: fn() = stay_loaded;
+    // SAFETY: `info` has room for what is written, and was zeros before, which are a value; the name in it is the
+    // dynamic loader's and stays. A handle that is never closed is what is wanted here.
+    unsafe {
+        libc::dladdr(here as *const libc::c_void, info.as_mut_ptr());
+        let name = info.assume_init().dli_fname;
+        if !name.is_null() {
+            libc::dlopen(name, libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+        }
+    }
 }
 
 /// The system's randomness, fetched in larger pieces.

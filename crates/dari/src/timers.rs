@@ -13,6 +13,16 @@ pub(crate) enum Due {
     /// A listener that ran out of descriptors tries again.
     Accept(u32),
     User(u32),
+    /// A listener tells whom it has turned away.
+    Report(u32),
+    /// The next address of a client's race.
+    Race(u32),
+    /// A dial connects again.
+    Dial(u32),
+    /// The shutdown of the loop goes on.
+    Shutdown,
+    /// Connections that wait for memory have waited long enough.
+    Memory,
     /// The pool of buffers gives some back.
     Decay,
 }
@@ -32,6 +42,11 @@ impl Timers {
 
     pub(crate) fn cancel(&mut self, at: u64, due: Due) {
         self.set.remove(&(at, due));
+    }
+
+    /// Takes back all deadlines of one.
+    pub(crate) fn cancel_all(&mut self, due: Due) {
+        self.set.retain(|(_, known)| *known != due);
     }
 
     /// When the next one is due.

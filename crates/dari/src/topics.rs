@@ -103,7 +103,8 @@ impl Net {
     }
 
     /// Sends a message to every subscriber of a topic but `except`. It is checked and framed once. A subscriber
-    /// whose queue is full is passed over.
+    /// whose queue is full is dealt with as its [`Slow`](crate::Slow) says; one that is passed over hears nothing,
+    /// and its host does, by the hook `dropped`.
     pub fn publish(&mut self, topic: &str, except: Option<ConnId>, message: Message<'_>) -> Result<(), Error> {
         self.publish_with(topic, except, message, Squeeze::Auto)
     }
@@ -119,15 +120,20 @@ impl Net {
         let prepared = Prepared::new_with(message, squeeze)?;
         let Some(index) = self.topics.find(topic) else { return Ok(()) };
         let except = except.and_then(|conn| self.find(conn).ok());
+        let len = message.data.len();
         let mut at = 0;
+        self.publishing = true;
         // Sending calls no hook, so the list stays as it is.
         while let Some(subscriber) = self.topics.subscribers(index).get(at).copied() {
             at += 1;
             if Some(subscriber.conn) != except {
-                // Closing, or over its limit: not for this one.
-                let _ = self.send_prepared(subscriber.conn, &prepared);
+                // Any other error: closing, or in the middle of a message in parts: not for this one.
+                if let Err(Error::Full | Error::Memory) = self.send_prepared(subscriber.conn, &prepared) {
+                    self.note_dropped(subscriber.conn, 1, len);
+                }
             }
         }
+        self.publishing = false;
         Ok(())
     }
 

@@ -11,9 +11,10 @@
 
 use crate::cause::End;
 use crate::conn::{Finish, What};
-use crate::deliver::{tell_drain, tell_end, tell_open};
+use crate::deliver::{tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed};
 use crate::net::{DECAY_MS, Kind};
 use crate::timers::{Due, NEVER};
+use crate::tls::RECORD;
 use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
 use mio::Events;
@@ -22,10 +23,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that one read takes at most, and one connection in one turn.
-pub(crate) const RX: usize = 256 << 10;
-/// Events of one turn.
-const EVENTS: usize = 1024;
+/// What a loop may be told to read at a time, and to take in at a time.
+const MOST_READ: usize = 64 << 20;
+const MOST_EVENTS: usize = 1 << 16;
 /// How often a turn looks again at what settling has touched.
 const SETTLINGS: usize = 16;
 
@@ -35,16 +35,20 @@ pub struct Loop {
     events: Events,
     /// The receive buffer of all connections.
     pub(crate) rx: Box<[u8]>,
+    /// The same for what is encrypted; empty until it is needed.
+    pub(crate) cipher: Box<[u8]>,
 }
 
 impl Loop {
     /// Makes a loop.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let mut net = Net::new(&config).map_err(|error| Error::system("making a poller", &error))?;
-        let rx = vec![0; RX].into_boxed_slice();
+        let (max_read, max_events) =
+            (config.max_read.clamp(RECORD, MOST_READ), config.max_events.clamp(1, MOST_EVENTS));
+        let mut net = Net::new(config).map_err(|error| Error::system("making a poller", &error))?;
+        let rx = vec![0; max_read].into_boxed_slice();
         let start = rx.as_ptr() as usize;
         net.rx = start..start + rx.len();
-        Ok(Self { net, events: Events::with_capacity(EVENTS), rx })
+        Ok(Self { net, events: Events::with_capacity(max_events), rx, cipher: Box::default() })
     }
 
     /// What lives on the loop.
@@ -92,6 +96,9 @@ impl Loop {
             self.fire_timers();
             self.call_for_others();
             self.settle_all();
+            self.net.watch_memory();
+            tell_shut_down(&mut self.net);
+            tell_log(&mut self.net);
         }
         self.net.in_turn = false;
         self.net.arm_host();
@@ -107,6 +114,8 @@ impl Loop {
         self.net.in_turn = true;
         self.net.tick();
         self.net.closing = true;
+        self.net.shutdown = None;
+        self.net.stop_dials();
         for listener in self.net.listeners() {
             // It is on the list, so it is there.
             self.net.close_listener(listener).unwrap_or_default();
@@ -119,6 +128,7 @@ impl Loop {
         while !self.net.touched.is_empty() {
             self.settle_all();
         }
+        tell_log(&mut self.net);
         self.net.remote.shut();
         self.net.in_turn = false;
     }
@@ -176,10 +186,12 @@ impl Loop {
     fn conn_event(&mut self, id: u64, readable: bool, writable: bool, over: bool) {
         let Some(slot) = self.net.conns.find(id) else { return };
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
-        conn.hung_up |= over;
         if conn.dialling {
             self.net.dialled(slot);
-        } else if writable && conn.blocked {
+            return self.settle(slot);
+        }
+        conn.hung_up |= over;
+        if writable && conn.blocked {
             conn.blocked = false;
             self.net.flush(slot, &[]);
             self.net.touch(slot);
@@ -188,6 +200,7 @@ impl Loop {
         let is_next = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling && !conn.ready);
         if readable && is_next {
             self.read(slot);
+            self.net.watch_memory();
         }
         self.settle(slot);
     }
@@ -211,6 +224,7 @@ impl Loop {
                     conn.ready = false;
                 }
                 self.read(slot);
+                self.net.watch_memory();
                 self.settle(slot);
             }
         }
@@ -228,9 +242,15 @@ impl Loop {
                 }
                 Due::Accept(slot) => self.accept_later(slot),
                 Due::User(slot) => self.net.fire(slot),
+                Due::Report(slot) => tell_limited(&mut self.net, slot),
+                Due::Race(slot) => self.net.race_on(slot),
+                Due::Dial(slot) => self.net.dial_again(slot),
+                Due::Shutdown => self.net.shut_on(),
+                Due::Memory => self.net.lose_patience(),
                 Due::Decay => {
                     self.net.buffers.decay();
-                    self.net.decays = self.net.buffers.keeps_any();
+                    self.net.shared.sweep();
+                    self.net.decays = self.net.buffers.keeps_any() || !self.net.shared.is_empty();
                     if self.net.decays {
                         self.net.timers.set(now + DECAY_MS, Due::Decay);
                     } else {
@@ -258,9 +278,17 @@ impl Loop {
         }
         let finish = conn.finish();
         let end = match what {
-            What::Handshake => End::HandshakeTimeout(limits.handshake_ms),
+            What::Handshake => {
+                let stage = conn.stage();
+                conn.rare().detail = Some(stage.into());
+                End::HandshakeTimeout(limits.handshake_ms)
+            }
             What::KeepAlive => End::Answered,
             What::Stall => End::Stalled(limits.stall_ms),
+            What::Close if conn.is_shutdown() => {
+                self.net.count_dropped(slot);
+                End::Shutdown
+            }
             What::Close => finish.map_or(End::CloseTimeout(limits.close_ms), |finish| finish.end),
             What::Idle if conn.pinged => {
                 // The peer has most likely gone; if it is only deaf, it may still read why.
@@ -278,8 +306,9 @@ impl Loop {
     }
 
     fn call_for_others(&mut self) {
+        self.net.take_answers();
         for call in self.net.remote.take_calls() {
-            call.call(&mut self.net);
+            timed(&mut self.net, "call", None, |net| call.call(net));
         }
         if self.net.remote.take_stop() {
             self.net.stopping = true;
@@ -313,6 +342,8 @@ impl Loop {
             self.net.flush(slot, &[]);
         }
         self.drained(slot);
+        tell_dropped(&mut self.net, slot);
+        self.net.leave_if_idle(slot);
         self.finish(slot);
         if self.net.conns.get(slot).is_some_and(|conn| conn.is_over()) {
             self.bury(slot);
@@ -355,11 +386,14 @@ impl Loop {
         }
         let eof = conn.eof;
         let Some(mut finish) = conn.finish() else { return };
+        let is_empty = is_empty && self.net.close_wire(slot);
         if is_empty && finish.half_close {
             finish.half_close = false;
             // It fails when the connection is gone, which the next read tells.
-            let _ = conn.socket.shutdown(Shutdown::Write);
-            conn.rare().finish = Some(finish);
+            if let Some(conn) = self.net.conns.get_mut(slot) {
+                let _ = conn.socket.shutdown(Shutdown::Write);
+                conn.rare().finish = Some(finish);
+            }
         }
         if is_empty && (eof || !finish.wait) {
             return self.net.end(slot, finish.end);
@@ -377,6 +411,7 @@ impl Loop {
     fn say_goodbye(&mut self, slot: u32) {
         self.net.io(slot, |core, io| core.close(1001, "", io));
         self.net.flush(slot, &[]);
+        self.net.close_wire(slot);
         if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
             let _ = conn.socket.shutdown(Shutdown::Write);
             // A socket that is closed with unread bytes resets the connection, and the 1001 is lost.
@@ -389,6 +424,9 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         if self.net.is_forked() {
+            if let Some(resolver) = self.net.resolver.take() {
+                resolver.forget();
+            }
             return self.net.forget_files();
         }
         // Those who asked from other threads hear of it, even if the loop could not be closed in order.

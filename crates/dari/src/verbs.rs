@@ -1,11 +1,17 @@
 //! What can be done with a connection, and with the request that it begins with.
 
 use crate::cause::End;
-use crate::{ConnId, Error, Net};
+use crate::outbox::Outbox;
+use crate::{ConnId, Error, Net, Slow};
 use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
+use mio::unix::SourceFd;
 use std::ffi::c_void;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::time::SystemTime;
+
+/// Bytes that the host's pings may add to a queue that is full.
+const MOST_PINGS: usize = 64 << 10;
 
 /// How a send went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +48,14 @@ impl Net {
     /// The same, and whether it is to be compressed, if the peer has agreed to that.
     pub fn send_with(&mut self, conn: ConnId, message: Message<'_>, squeeze: Squeeze) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        self.queue(slot, |core, io| core.send_with(message, squeeze, io))
+        self.queue(slot, message.data.len(), true, |core, io| core.send_with(message, squeeze, io))
     }
 
     /// Sends a part of a message, uncompressed. Until the last one no other message can be sent on the connection;
     /// what is published passes it over. Each part of a text ends with a whole character.
     pub fn send_part(&mut self, conn: ConnId, part: Message<'_>, is_last: bool) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        self.queue(slot, |core, io| core.send_part(part, is_last, io))
+        self.queue(slot, part.data.len(), false, |core, io| core.send_part(part, is_last, io))
     }
 
     /// Sends a message that was framed before.
@@ -59,13 +65,16 @@ impl Net {
     }
 
     pub(crate) fn send_prepared(&mut self, slot: u32, prepared: &Prepared) -> Result<Sent, Error> {
-        self.queue(slot, |core, io| core.send_prepared(prepared, io))
+        self.queue(slot, prepared.message().data.len(), true, |core, io| core.send_prepared(prepared, io))
     }
 
-    /// Queues a message, if there is room.
+    /// Queues a message, a part of one or a piece of a body, `len` bytes long, if there is room. Only what
+    /// `is_whole` can be dropped later.
     fn queue(
         &mut self,
         slot: u32,
+        len: usize,
+        is_whole: bool,
         call: impl FnOnce(&mut Connection, &mut Io<'_>) -> Result<(), Misuse>,
     ) -> Result<Sent, Error> {
         let conn = self.conns.get(slot).ok_or(Error::Stale)?;
@@ -73,18 +82,24 @@ impl Net {
             return Err(Error::State("the connection is closed".to_owned()));
         }
         let limits = &self.endpoint_of(slot).ok_or(Error::Stale)?.limits;
-        let (high, max) = (limits.high_water, limits.max_backlog);
+        let high = limits.high_water;
         // The bound is the limit and one message: an echo of any legal message works.
-        if self.queued(slot) >= max {
-            return Err(Error::Full);
+        if self.queued(slot) >= limits.max_backlog {
+            self.make_room(slot)?;
+        }
+        if !self.has_room(len) {
+            return Err(Error::Memory);
+        }
+        if is_whole && let Some(outbox) = self.outbox_of(slot) {
+            outbox.begin_message();
         }
         self.io(slot, call).ok_or(Error::Stale)??;
-        match self.conns.get_mut(slot).and_then(|conn| conn.outbox.as_mut()) {
-            Some(outbox) => outbox.end_message(),
-            None if self.current == Some(slot) => self.tx.end_message(),
-            // The kernel has taken it already.
-            None => {}
+        if let Some(outbox) = self.outbox_of(slot)
+            && (is_whole || !outbox.apart)
+        {
+            outbox.end_message();
         }
+        self.stats.messages_out += u64::from(is_whole);
         // What the kernel takes does not count; what lies in the receive buffer only its reader can write.
         if self.queued(slot) > high && !self.tx.refers() {
             self.flush(slot, &[]);
@@ -99,9 +114,44 @@ impl Net {
         Ok(Sent::Buffered)
     }
 
+    /// The queue that a connection's messages go to now; nothing if the kernel has taken all so far.
+    fn outbox_of(&mut self, slot: u32) -> Option<&mut Outbox> {
+        match &mut self.conns.get_mut(slot)?.outbox {
+            Some(outbox) => Some(outbox),
+            None if self.current == Some(slot) => Some(&mut self.tx),
+            None => None,
+        }
+    }
+
+    /// The queue is full: what the limits say about slow peers.
+    fn make_room(&mut self, slot: u32) -> Result<(), Error> {
+        let limits = &self.endpoint_of(slot).ok_or(Error::Stale)?.limits;
+        let (slow, most, met) = (limits.slow, limits.max_backlog, self.queued(slot));
+        if self.conns.get(slot).is_none_or(|conn| conn.core.state() != State::Open) {
+            return Err(Error::Full);
+        }
+        match slow {
+            Slow::Refuse => return Err(Error::Full),
+            Slow::Close => {
+                self.give_up(slot, "too slow", End::Slow { limit: most, met });
+                return Err(Error::Full);
+            }
+            Slow::DropOldest => {
+                let (messages, bytes) = self.outbox_of(slot).map_or((0, 0), |outbox| outbox.drop_oldest(most));
+                self.recount(slot);
+                self.note_dropped(slot, messages, bytes);
+            }
+        }
+        if self.queued(slot) < most { Ok(()) } else { Err(Error::Full) }
+    }
+
     /// Sends a ping of at most 125 bytes; the hook `pong` follows.
     pub fn ping(&mut self, conn: ConnId, data: &[u8]) -> Result<(), Error> {
         let slot = self.living(conn)?;
+        let most = self.endpoint_of(slot).ok_or(Error::Stale)?.limits.max_backlog;
+        if self.queued(slot) >= most.saturating_add(MOST_PINGS) {
+            return Err(Error::Full);
+        }
         self.io(slot, |core, io| core.ping(data, io)).ok_or(Error::Stale)?.map_err(Error::from)
     }
 
@@ -133,6 +183,40 @@ impl Net {
         let slot = self.living(conn)?;
         self.end(slot, End::Abort);
         Ok(())
+    }
+
+    /// Bytes that were read of a connection and wait to be looked at.
+    pub fn unread(&self, conn: ConnId) -> Result<usize, Error> {
+        let slot = self.living(conn)?;
+        let rare = self.conns.get(slot).and_then(|conn| conn.rare.as_ref());
+        Ok(rare.map_or(0, |rare| rare.waiting.len()))
+    }
+
+    /// Takes the socket of a connection away from the loop, with what was read of it and not delivered: `close` follows.
+    /// Not while anything is queued or half received.
+    pub fn release(&mut self, conn: ConnId) -> Result<(OwnedFd, Vec<u8>), Error> {
+        let slot = self.living(conn)?;
+        let entry = self.conns.get(slot).ok_or(Error::Stale)?;
+        let busy = |why: &str| Err(Error::State(why.to_owned()));
+        if self.queued(slot) > 0 || entry.dialling {
+            return busy("bytes are queued: they would be lost");
+        }
+        if entry.wire().is_some() {
+            return Err(Error::Unsupported("an encrypted connection can not be taken away from what encrypts it"));
+        }
+        if self.current == Some(slot) && self.is_more_behind {
+            return busy("more of what was read waits behind this hook");
+        }
+        if entry.core.is_in_the_middle() {
+            return busy("something of the peer's is half received");
+        }
+        let socket = entry.socket.try_clone().map_err(|error| Error::system("taking the descriptor", &error))?;
+        let raw = entry.socket.as_raw_fd();
+        // From now on events are somebody else's.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        let waiting = self.take_waiting(slot);
+        self.end(slot, End::Released);
+        Ok((socket.into(), waiting))
     }
 
     /// Reads no more: TCP slows the peer down. Messages that were read already wait, too.
@@ -191,6 +275,11 @@ impl Net {
     /// The subprotocol agreed on.
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
         self.conns.get(self.find(conn).ok()?)?.core.protocol()
+    }
+
+    /// The certificate (DER) that the peer of an encrypted connection has shown.
+    pub fn certificate(&self, conn: ConnId) -> Option<&[u8]> {
+        self.conns.get(self.find(conn).ok()?)?.wire()?.peer_certificate()
     }
 
     /// The connection after `after`, the first one after nothing. Safe while connections come and go.
@@ -262,7 +351,7 @@ impl Net {
             self.answered(slot);
             return Ok(Sent::Done);
         }
-        self.queue(slot, |core, io| core.respond_piece(data, io))
+        self.queue(slot, data.len(), false, |core, io| core.respond_piece(data, io))
     }
 
     /// A request is answered: what waited behind it can be looked at, and what is new can be told.

@@ -1,5 +1,6 @@
 //! The host's own timers and descriptors on the loop.
 
+use crate::deliver::timed;
 use crate::ids::{TimerId, WatchId};
 use crate::net::{Kind, token};
 use crate::timers::Due;
@@ -54,12 +55,12 @@ impl Net {
         if timer.repeat == 0 {
             // It is stale from now on, for its own hook as for others.
             self.user_timers.remove(slot);
-            return fire(self, id);
+            return timed(self, "fire", None, |net| fire(net, id));
         }
         // After a long sleep a timer goes off once, and not for every time that was missed.
         timer.at = timer.at.saturating_add(timer.repeat.into()).max(self.now + 1);
         self.timers.set(timer.at, Due::User(slot));
-        fire(self, id);
+        timed(self, "fire", None, |net| fire(net, id));
         if let Some(slot) = self.user_timers.find(id.0)
             && let Some(timer) = self.user_timers.get_mut(slot)
         {
@@ -111,7 +112,7 @@ impl Net {
         let asked = watch.interest;
         let readiness = Readiness { read: readiness.read && asked.read, write: readiness.write && asked.write };
         if readiness != Readiness::default() {
-            ready(self, WatchId(id), readiness);
+            timed(self, "ready", None, |net| ready(net, WatchId(id), readiness));
         }
         let Some(watch) = self.watches.find(id).and_then(|slot| self.watches.get_mut(slot)) else { return };
         watch.ready = Some(ready);

@@ -315,7 +315,7 @@ fn empty_fragments_without_end_are_a_limit() {
 
 #[test]
 fn a_message_that_does_not_fit_into_the_loops_memory_is_1013() {
-    let config = Config { max_memory: 200_000 };
+    let config = Config { max_memory: 200_000, ..Config::default() };
     let mut bench = Bench::with(config, Listen::default(), Hooks::quiet);
     let mut raw = bench.open_raw();
     raw.will_say([frame(0x02, &pattern(300_000)), frame(0x80, &pattern(300_000))].concat());

@@ -11,8 +11,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The sources that hold declarations, in the order in which the header is read.
-const SOURCES: [&str; 9] =
-    ["status", "types", "event_loop", "remote", "endpoint", "conn", "request", "topic", "timer"];
+const SOURCES: [&str; 12] = [
+    "status",
+    "types",
+    "settings",
+    "event_loop",
+    "stats",
+    "remote",
+    "endpoint",
+    "tls",
+    "conn",
+    "request",
+    "topic",
+    "timer",
+];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

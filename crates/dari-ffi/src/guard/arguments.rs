@@ -3,6 +3,8 @@
 //! What is wrong with an argument is found here, before anything has changed, and said with its name. No loop is
 //! touched here. What a C caller promises about a pointer stands at the top of `guard`, and is meant by "promised".
 
+use crate::settings::*;
+use crate::stats::{dari_past_t, dari_stats_t};
 use crate::status::{DARI_ERR_ARGUMENT, Refusal};
 use crate::types::*;
 use dari::{Kind, Message, Squeeze};
@@ -71,6 +73,14 @@ pub(crate) fn put_text(buffer: *mut c_char, text: &str) {
     }
 }
 
+/// Writes bytes into C's buffer, which has room for them.
+pub(crate) fn put_bytes(buffer: *mut c_void, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        // SAFETY: the caller has compared the buffer's size.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) }
+    }
+}
+
 /// Bytes of C.
 pub(crate) fn bytes<'a>(name: &str, data: *const c_void, len: usize) -> Result<&'a [u8], Refusal> {
     match (data.is_null(), len) {
@@ -121,6 +131,11 @@ pub(crate) fn optional_text<'a>(name: &str, text: *const c_char) -> Result<Optio
     let text = unsafe { CStr::from_ptr(text) };
     let bad = |at| argument(format!("{name} is not UTF-8, from byte {at} on"));
     text.to_str().map(Some).map_err(|error| bad(error.valid_up_to()))
+}
+
+/// A path of C.
+pub(crate) fn path<'a>(name: &str, path: *const c_char) -> Result<&'a OsStr, Refusal> {
+    optional_path(path).ok_or_else(|| null(name))
 }
 
 /// A path of C that may be NULL. Paths are bytes.
@@ -198,22 +213,42 @@ versioned! {
     dari_limits_t: 7 words and 16 bytes;
     dari_listen_t: 5 words;
     dari_connect_t: 6 words;
+    dari_stats_t: 1 words and 608 bytes;
+    dari_past_t: 9 words and 80 bytes;
+}
+
+/// The size that C has given to a struct.
+fn struct_size<T: Versioned>(pointer: *const T) -> Result<usize, Refusal> {
+    /// A larger struct_size was never set.
+    const MOST: usize = 4_096;
+    // SAFETY: the promise of the trait; promised.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if (T::FIRST..=MOST).contains(&size) {
+        return Ok(size);
+    }
+    let (name, known) = (T::NAME, size_of::<T>());
+    Err(argument(format!("struct_size of a {name} is {size}; set it to sizeof({name}), {known} here")))
+}
+
+/// Fills a struct of C, of whatever version: as much of it as C has room for.
+pub(crate) fn fill<T: Versioned>(name: &str, place: *mut T, value: impl FnOnce(usize) -> T) -> Result<(), Refusal> {
+    if place.is_null() {
+        return Err(null(name));
+    }
+    let size = struct_size(place)?;
+    let (value, room) = (value(size), size.min(size_of::<T>()));
+    // SAFETY: the caller says that the struct has `size` bytes; `types` excludes padding.
+    unsafe { ptr::copy_nonoverlapping(ptr::from_ref(&value).cast::<u8>(), place.cast(), room) };
+    Ok(())
 }
 
 /// A struct of C, of whatever version: what it does not have is zero, what it has more must be zero.
 pub(crate) fn versioned<T: Versioned>(pointer: *const T) -> Result<Option<T>, Refusal> {
-    /// A larger struct_size was never set.
-    const MOST: usize = 4_096;
     if pointer.is_null() {
         return Ok(None);
     }
     let (name, known) = (T::NAME, size_of::<T>());
-    // SAFETY: the promise of the trait; promised.
-    let size = unsafe { pointer.cast::<usize>().read() };
-    if !(T::FIRST..=MOST).contains(&size) {
-        let why = format!("struct_size of a {name} is {size}; set it to sizeof({name}), {known} here");
-        return Err(argument(why));
-    }
+    let size = struct_size(pointer)?;
     // SAFETY: the caller says that the struct has `size` bytes. They are read as C wrote them, padding excluded by
     // `types`, and zeros are a value by the promise of the trait.
     unsafe {

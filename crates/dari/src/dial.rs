@@ -1,0 +1,498 @@
+//! How a client comes to its connection: a name, a race of addresses, a proxy, TLS; and how it comes to the next one.
+//!
+//! ```text
+//! connect -> resolve -> race -> (proxy) -> (TLS) -> opening handshake -> open
+//!    ^                                                                    |
+//!    +---------------- retry: some time later <----------- close ---------+
+//! ```
+//!
+//! The connection is there from the call on, with its id and its deadline. Until it has got through it is `dialling`,
+//! and what its socket says is heard here.
+
+use crate::cause::End;
+use crate::config::{Connect, Listen};
+use crate::conn::{Conn, Peer};
+use crate::endpoint::Endpoint;
+use crate::ids::{ConnId, DialId};
+use crate::log::Level;
+use crate::net::{Kind, token};
+use crate::proxy::Proxy;
+use crate::race::{Race, Step as RaceStep};
+use crate::resolve::Resolver;
+use crate::retry::{Next, Retry, Rule};
+use crate::timers::{Due, NEVER};
+use crate::tls::Tls;
+use crate::tunnel::{Refusal, Step as TunnelStep, Tunnel};
+use crate::wire::Wire;
+use crate::{Close, Error, Handler, Net, sys};
+use dari_core::{Connection, Host, Io, Login, Opening, Url};
+use mio::Interest;
+use mio::unix::SourceFd;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// How long a dial waits for a socket when there are none, in milliseconds.
+const NO_SOCKET_MS: u64 = 1_000;
+
+/// A client that connects, and connects again if it is to.
+pub(crate) struct Dial {
+    url: Url,
+    opening: Opening,
+    proxy: Option<Proxy>,
+    tls: Option<Tls>,
+    /// The name that the server's certificate is for, if it is not the URL's.
+    tls_name: Option<String>,
+    retry: Option<Retry>,
+    /// When the next attempt is due; `NEVER` if none is.
+    next: u64,
+    /// The connection that there is, or was last.
+    conn: u64,
+}
+
+/// What a connection that has not got through is doing.
+pub(crate) struct Dialling {
+    stage: Stage,
+    /// Sockets on their way, with where they go.
+    attempts: Vec<(SockAddr, Socket)>,
+}
+
+enum Stage {
+    /// The name is being looked up.
+    Name,
+    /// Addresses are being tried.
+    Addresses(Race),
+    /// The proxy is being asked.
+    Proxy(Tunnel),
+}
+
+impl Dial {
+    /// Whether it will make another connection.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.next != NEVER
+    }
+
+    /// Where the connection is made to: the server, or the proxy before it.
+    fn place(&self) -> (&Host, u16) {
+        self.proxy.as_ref().map_or((&self.url.host, self.url.port), |proxy| (&proxy.host, proxy.port))
+    }
+}
+
+impl Dialling {
+    /// What it was doing when its time was up.
+    pub(crate) fn stage(&self) -> &'static str {
+        match self.stage {
+            Stage::Name => "looking up the name",
+            Stage::Addresses(_) => "connecting",
+            Stage::Proxy(_) => "asking the proxy",
+        }
+    }
+}
+
+impl Net {
+    /// Connects to a `ws://`, `wss://` or `ws+unix:` URL: `open` and `close` follow, or `close`.
+    pub fn connect(&mut self, url: &str, how: Connect, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
+        self.refuse_when_closing()?;
+        how.limits.check()?;
+        let url = Url::parse(url).map_err(|bad| Error::Argument(format!("URL {bad}")))?;
+        let proxy = proxy(&url, how.proxy.as_deref())?;
+        if let Some(proxy) = &proxy {
+            // What can not be asked of it is said now rather than later.
+            Tunnel::new(proxy, &url.host, url.port)?;
+        }
+        let tls = match (url.tls, how.tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls),
+            (true, None) => Some(self.default_tls()?),
+        };
+        if let (Some(tls), Some(name)) = (&tls, &how.tls_name) {
+            // The name has to be one, now rather than later.
+            Wire::client(tls, name)?;
+        }
+        let retry = how.retry.map(|retry| {
+            Retry::new(Rule { first_ms: retry.first_ms, longest_ms: retry.longest_ms, count: retry.count })
+        });
+        let opening = Opening {
+            authority: url.authority.clone(),
+            target: url.target.clone(),
+            protocols: how.protocols,
+            origin: how.origin,
+            authorization: url.login.as_ref().map(Login::basic),
+            headers: how.headers,
+        };
+        let mut endpoint = Endpoint::new(Listen { limits: how.limits, ..Listen::default() }, handler);
+        endpoint.dial =
+            Some(Box::new(Dial { url, opening, proxy, tls, tls_name: how.tls_name, retry, next: NEVER, conn: 0 }));
+        let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
+        let slot = self.attempt(endpoint).inspect_err(|_| {
+            self.endpoints.remove(endpoint);
+        })?;
+        // The deadline of its handshake is set now.
+        self.tell_host();
+        Ok(self.id(slot))
+    }
+
+    /// What a connection that this side has made belongs to: it connects again, if it is to.
+    pub fn dial(&self, conn: ConnId) -> Option<DialId> {
+        let endpoint = self.conns.get(self.find(conn).ok()?)?.endpoint;
+        self.endpoints.get(endpoint)?.dial.as_ref()?;
+        Some(DialId(self.endpoints.id(endpoint)))
+    }
+
+    /// Connects no more. A connection that is open stays, one that is not is given up.
+    pub fn stop_dial(&mut self, dial: DialId) -> Result<(), Error> {
+        let endpoint = self.endpoints.find(dial.0).ok_or(Error::Stale)?;
+        let dial = self.endpoints.get_mut(endpoint).and_then(|at| at.dial.as_mut()).ok_or(Error::Stale)?;
+        dial.retry = None;
+        self.timers.cancel(take_next(dial), Due::Dial(endpoint));
+        let conn = dial.conn;
+        if let Some(slot) = self.conns.find(conn)
+            && self.conns.get(slot).is_some_and(|conn| conn.core.state() == dari_core::State::Connecting)
+        {
+            self.end(slot, End::Done);
+        }
+        self.tidy_endpoint(endpoint);
+        Ok(())
+    }
+
+    /// Whom clients trust if nobody says: the system's certificates, read when they are first needed.
+    fn default_tls(&mut self) -> Result<Tls, Error> {
+        if let Some(tls) = &self.trust {
+            return Ok(tls.clone());
+        }
+        let tls = Tls::client(None, None)?;
+        self.trust = Some(tls.clone());
+        Ok(tls)
+    }
+
+    /// Begins one connection of a dial.
+    fn attempt(&mut self, endpoint: u32) -> Result<u32, Error> {
+        let at = self.endpoints.get(endpoint).ok_or(Error::Stale)?;
+        let dial = at.dial.as_ref().ok_or(Error::Stale)?;
+        let mut request = Vec::new();
+        let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut request };
+        let core = Connection::client(Arc::clone(&at.core), dial.opening.clone(), &mut io)?;
+        // It stands for the one that is not there yet, and is as little as a socket can be.
+        let nothing = sys::spare_socket().map_err(|error| Error::system("making a socket", &error))?;
+        let (host, port) = dial.place();
+        let host = host.clone();
+        let now = self.clock();
+        let slot = self.conns.insert(Conn::new(core, nothing, Peer::Nobody, endpoint, now)).ok_or(Error::Memory)?;
+        self.stats.dialled += 1;
+        let id = self.conns.id(slot);
+        if let Some(at) = self.endpoints.get_mut(endpoint) {
+            at.conns += 1;
+            if let Some(dial) = &mut at.dial {
+                dial.conn = id;
+            }
+        }
+        if let Some(conn) = self.conns.get_mut(slot) {
+            (conn.seen, conn.dialling) = (true, true);
+            conn.rare().dialling = Some(Box::new(Dialling { stage: Stage::Name, attempts: Vec::new() }));
+            conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
+        }
+        self.arm(slot);
+        let at = |ip| SocketAddr::new(ip, port);
+        match host {
+            Host::Address(address) => self.race(slot, Race::new([at(address)])),
+            Host::Name(name) if name == "localhost" => {
+                let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                self.race(slot, Race::new(both.map(at)));
+            }
+            Host::Name(name) => self.ask_for(slot, &name, port),
+            Host::Unix(path) => self.dial_unix(slot, &path),
+        }
+        Ok(slot)
+    }
+
+    // --- names --------------------------------------------------------------------------------------------------
+
+    fn ask_for(&mut self, slot: u32, name: &str, port: u16) {
+        let id = self.conns.id(slot);
+        let remote = self.remote.clone();
+        let resolver = self.resolver.get_or_insert_with(|| Resolver::new(move || remote.wake()));
+        if let Err(error) = resolver.ask(id, name, port) {
+            self.end_with(slot, End::Dns, format!("{name}: {error}"));
+        }
+    }
+
+    /// Goes on with those whose names have been looked up.
+    pub(crate) fn take_answers(&mut self) {
+        let Some(resolver) = &mut self.resolver else { return };
+        for answer in resolver.take() {
+            let Some(slot) = self.conns.find(answer.key) else { continue };
+            match answer.addresses {
+                Ok(addresses) => self.race(slot, Race::new(addresses)),
+                Err(why) => self.end_with(slot, End::Dns, why.to_string()),
+            }
+        }
+    }
+
+    // --- addresses ----------------------------------------------------------------------------------------------
+
+    fn race(&mut self, slot: u32, race: Race) {
+        if let Some(dialling) = self.dialling(slot) {
+            dialling.stage = Stage::Addresses(race);
+            self.race_on(slot);
+        }
+    }
+
+    /// Begins those attempts whose time has come.
+    pub(crate) fn race_on(&mut self, slot: u32) {
+        let now = self.clock();
+        while let Some(Dialling { stage: Stage::Addresses(race), .. }) = self.dialling(slot) {
+            match race.step(now) {
+                RaceStep::Start(address) => {
+                    if let Err(error) = self.set_out(slot, address.into())
+                        && let Some(Dialling { stage: Stage::Addresses(race), .. }) = self.dialling(slot)
+                    {
+                        race.failed(address, error.raw_os_error().unwrap_or_default());
+                    }
+                }
+                RaceStep::Wait(until) => return self.timers.set(until, Due::Race(slot)),
+                RaceStep::Failed => {
+                    let (errno, text) = (race.errno(), race.to_string());
+                    return self.end_with(slot, End::Connect(errno), text);
+                }
+            }
+        }
+    }
+
+    fn dial_unix(&mut self, slot: u32, path: &[u8]) {
+        use std::os::unix::ffi::OsStrExt;
+        let address = SockAddr::unix(std::ffi::OsStr::from_bytes(path));
+        if let Err(error) = address.and_then(|address| self.set_out(slot, address)) {
+            let text = format!("unix:{}: {error}", String::from_utf8_lossy(path).replace('\0', "@"));
+            self.end_with(slot, End::Connect(error.raw_os_error().unwrap_or_default()), text);
+        }
+    }
+
+    /// Begins to connect to one address.
+    fn set_out(&mut self, slot: u32, address: SockAddr) -> io::Result<()> {
+        let id = self.conns.id(slot);
+        let protocol = (address.domain() != Domain::UNIX).then_some(Protocol::TCP);
+        let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), protocol)?;
+        if protocol.is_some() {
+            socket.set_tcp_nodelay(true)?;
+        }
+        match socket.connect(&address) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token(Kind::Conn, id), both)?;
+        if let Some(dialling) = self.dialling(slot) {
+            dialling.attempts.push((address, socket));
+        }
+        Ok(())
+    }
+
+    /// One of a dial's sockets has something to say.
+    pub(crate) fn dialled(&mut self, slot: u32) {
+        let Some(dialling) = self.dialling(slot) else { return };
+        if let Stage::Proxy(_) = dialling.stage {
+            return self.hear_proxy(slot);
+        }
+        let mut at = 0;
+        while let Some((address, socket)) = dialling.attempts.get(at) {
+            let errno = match socket.take_error() {
+                Ok(None) if socket.peer_addr().is_ok() => {
+                    let (address, socket) = dialling.attempts.swap_remove(at);
+                    return self.connected(slot, &address, socket);
+                }
+                // Woken without a result, or for another one.
+                Ok(None) => {
+                    at += 1;
+                    continue;
+                }
+                Ok(Some(error)) | Err(error) => error.raw_os_error().unwrap_or_default(),
+            };
+            let address = address.as_socket();
+            dialling.attempts.remove(at);
+            match (&mut dialling.stage, address) {
+                (Stage::Addresses(race), Some(address)) => race.failed(address, errno),
+                _ => return self.end(slot, End::Connect(errno)),
+            }
+        }
+        self.race_on(slot);
+    }
+
+    /// There is a connection: to the server, or to the proxy before it.
+    fn connected(&mut self, slot: u32, address: &SockAddr, socket: Socket) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        conn.socket = socket;
+        conn.peer = Peer::new(address);
+        conn.hung_up = false;
+        if let Some(dialling) = &mut conn.rare().dialling {
+            dialling.attempts = Vec::new();
+        }
+        let dial = self.dial_of(slot);
+        let asked = dial.and_then(|dial| Some(Tunnel::new(dial.proxy.as_ref()?, &dial.url.host, dial.url.port)));
+        match asked {
+            None => self.got_through(slot),
+            Some(Ok((tunnel, request))) => {
+                if let Some(dialling) = self.dialling(slot) {
+                    dialling.stage = Stage::Proxy(tunnel);
+                }
+                self.say_to_proxy(slot, &request);
+            }
+            Some(Err(error)) => self.end_with(slot, End::Proxy(0), error.to_string()),
+        }
+    }
+
+    // --- proxies ------------------------------------------------------------------------------------------------
+
+    fn say_to_proxy(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        // A connection that has just begun takes a few hundred bytes at once.
+        match conn.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+            Ok(sent) if sent == bytes.len() => {}
+            Ok(_) => self.end_with(slot, End::Proxy(0), "it takes nothing".to_owned()),
+            Err(error) => self.end_with(slot, End::Proxy(0), format!("writing to it: {error}")),
+        }
+    }
+
+    fn hear_proxy(&mut self, slot: u32) {
+        let mut buffer = [0; 4 << 10];
+        loop {
+            let Some(conn) = self.conns.get(slot).filter(|conn| !conn.is_over()) else { return };
+            let len = match (&conn.socket).read(&mut buffer) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return self.end_with(slot, End::Proxy(0), format!("reading from it: {error}")),
+            };
+            if len == 0 {
+                let Refusal { text, status } = Tunnel::ended();
+                return self.end_with(slot, End::Proxy(status), text);
+            }
+            let mut input = buffer.get(..len).unwrap_or_default();
+            while let Some(Dialling { stage: Stage::Proxy(tunnel), .. }) = self.dialling(slot) {
+                match tunnel.receive(&mut input) {
+                    TunnelStep::More => break,
+                    TunnelStep::Send(bytes) => self.say_to_proxy(slot, &bytes),
+                    TunnelStep::Failed(Refusal { text, status }) => {
+                        return self.end_with(slot, End::Proxy(status), text);
+                    }
+                    TunnelStep::Done => {
+                        self.keep_waiting(slot, input);
+                        self.got_through(slot);
+                        return self.read_later(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    // --- through ------------------------------------------------------------------------------------------------
+
+    /// The way to the server is free: what is queued may go out.
+    fn got_through(&mut self, slot: u32) {
+        let dial = self.dial_of(slot);
+        let wire = dial.and_then(|dial| {
+            let name = dial.tls_name.clone().unwrap_or_else(|| match &dial.url.host {
+                Host::Address(address) => address.to_string(),
+                host => host.to_string(),
+            });
+            Some(Wire::client(dial.tls.as_ref()?, &name))
+        });
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.dialling = false;
+            conn.rare().dialling = None;
+        }
+        match wire {
+            Some(Err(error)) => return self.end_with(slot, End::Tls { alert: 0 }, error.to_string()),
+            Some(Ok(wire)) => self.set_wire(slot, wire),
+            None => {}
+        }
+        self.touch(slot);
+    }
+
+    fn dialling(&mut self, slot: u32) -> Option<&mut Dialling> {
+        let conn = self.conns.get_mut(slot).filter(|conn| !conn.is_over())?;
+        conn.rare.as_mut()?.dialling.as_deref_mut()
+    }
+
+    fn dial_of(&self, slot: u32) -> Option<&Dial> {
+        self.endpoint_of(slot)?.dial.as_deref()
+    }
+
+    // --- and again ----------------------------------------------------------------------------------------------
+
+    /// A connection of a dial is open.
+    pub(crate) fn dial_opened(&mut self, endpoint: u32) {
+        let now = self.now;
+        if let Some(retry) = self.retry_of(endpoint) {
+            retry.opened(now);
+        }
+    }
+
+    /// A connection of a dial has ended: whether and when the next one is made, as `retry` is told.
+    pub(crate) fn dial_ended(&mut self, endpoint: u32, why: &Close, by_host: bool) -> Option<(DialId, u32, u32)> {
+        let now = self.now;
+        let dial = self.endpoints.get_mut(endpoint)?.dial.as_mut()?;
+        let next = dial.retry.as_mut()?.ended(why, by_host || self.closing, now, &mut self.entropy);
+        match next {
+            Next::Again { attempt, delay_ms } => {
+                dial.next = now + u64::from(delay_ms);
+                self.timers.set(dial.next, Due::Dial(endpoint));
+                Some((DialId(self.endpoints.id(endpoint)), attempt, delay_ms))
+            }
+            Next::Never(why) => {
+                self.say(Level::Info, "retry", None, || format!("not connecting again: {why}"));
+                None
+            }
+        }
+    }
+
+    /// It is time for the next connection of a dial.
+    pub(crate) fn dial_again(&mut self, endpoint: u32) {
+        let now = self.now;
+        let dial = self.endpoints.get_mut(endpoint).and_then(|at| at.dial.as_mut());
+        let Some(dial) = dial.filter(|dial| dial.next <= now) else { return };
+        take_next(dial);
+        if self.closing {
+            return self.tidy_endpoint(endpoint);
+        }
+        if let Err(error) = self.attempt(endpoint) {
+            self.say(Level::Error, "retry", None, || format!("connecting again: {error}"));
+            if let Some(dial) = self.endpoints.get_mut(endpoint).and_then(|at| at.dial.as_mut()) {
+                dial.next = now + NO_SOCKET_MS;
+            }
+            self.timers.set(now + NO_SOCKET_MS, Due::Dial(endpoint));
+        }
+    }
+
+    /// The loop shuts down: nobody connects again.
+    pub(crate) fn stop_dials(&mut self) {
+        let mut slot = self.endpoints.next(None);
+        while let Some(index) = slot {
+            slot = self.endpoints.next(Some(index));
+            if let Some(dial) = self.endpoints.get_mut(index).and_then(|at| at.dial.as_mut()) {
+                self.timers.cancel(take_next(dial), Due::Dial(index));
+            }
+            self.tidy_endpoint(index);
+        }
+    }
+
+    fn retry_of(&mut self, endpoint: u32) -> Option<&mut Retry> {
+        self.endpoints.get_mut(endpoint)?.dial.as_mut()?.retry.as_mut()
+    }
+}
+
+/// Which proxy there is before a URL: "env" has the environment say.
+fn proxy(url: &Url, wish: Option<&str>) -> Result<Option<Proxy>, Error> {
+    match wish {
+        None => Ok(None),
+        Some("env") => Proxy::of_environment(url, |name| std::env::var(name).ok()).map_err(Error::Argument),
+        Some(text) => Proxy::parse(text).map(Some).map_err(|bad| Error::Argument(format!("proxy {bad}"))),
+    }
+}
+
+fn take_next(dial: &mut Dial) -> u64 {
+    std::mem::replace(&mut dial.next, NEVER)
+}

@@ -1,0 +1,216 @@
+//! What the connections of a loop may hold together, and who has to give when it is too much.
+//!
+//! [`Buffers`](dari_core::Buffers) counts what is received and compressed, and is told what queues hold. Over nine
+//! tenths of the limit those that hold the most of what they receive are not read from; at the limit the one that
+//! holds the most is closed.
+
+use crate::cause::End;
+use crate::conn::{Conn, Finish};
+use crate::log::Level;
+use crate::net::DECAY_MS;
+use crate::timers::Due;
+use crate::{ConnId, Net};
+use dari_core::{Buffers, State};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// How long connections may be kept waiting for memory before the one that holds the most gives way, in milliseconds.
+const PATIENCE_MS: u64 = 5_000;
+/// What is queued of a message that has begun to leave may stay, up to this, when its connection has to give way.
+const MOST_REST: usize = 64 << 10;
+
+/// Payloads that lie in several queues at once: their memory is counted once.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    known: HashMap<usize, (Weak<[u8]>, usize)>,
+    held: usize,
+    latest: usize,
+}
+
+impl Shared {
+    /// Counts a payload that is queued.
+    pub(crate) fn remember(&mut self, payload: &Arc<[u8]>) {
+        let place = payload.as_ptr() as usize;
+        if self.latest == place {
+            return;
+        }
+        self.latest = place;
+        let len = payload.len();
+        if let Some((_, before)) = self.known.insert(place, (Arc::downgrade(payload), len)) {
+            self.held -= before;
+        }
+        self.held += len;
+    }
+
+    /// Forgets those that are queued nowhere any more.
+    pub(crate) fn sweep(&mut self) {
+        self.latest = 0;
+        self.known.retain(|_, (payload, _)| payload.strong_count() > 0);
+        self.held = self.known.values().map(|(_, len)| len).sum();
+        if self.known.is_empty() {
+            self.known = HashMap::new();
+        }
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+impl End {
+    pub(crate) fn out_of_memory(buffers: &Buffers) -> Self {
+        Self::Memory { limit: buffers.limit(), met: buffers.used() }
+    }
+}
+
+impl Net {
+    /// Bytes in use for all connections.
+    fn used(&self) -> usize {
+        self.buffers.used().saturating_add(self.shared.held())
+    }
+
+    /// Whether `more` bytes still fit.
+    pub(crate) fn has_room(&mut self, more: usize) -> bool {
+        let fits = |net: &Self| net.used().saturating_add(more) <= net.buffers.limit();
+        fits(self) || {
+            self.shared.sweep();
+            fits(self)
+        }
+    }
+
+    /// Sees to it that memory does not run out. Cheap while there is enough.
+    pub(crate) fn watch_memory(&mut self) {
+        let limit = self.buffers.limit();
+        let near = limit - limit / 10;
+        if self.used() > near {
+            self.shared.sweep();
+            self.choke(near);
+            while self.used() > limit && self.close_largest() {}
+        } else if !self.choked.is_empty() && self.used() <= limit - limit / 4 {
+            self.let_breathe();
+        }
+    }
+
+    /// Reads no more from those that hold the most of what they have received, until what the others hold is below
+    /// the mark.
+    fn choke(&mut self, near: usize) {
+        let mut over = self.used().saturating_sub(near);
+        let mut holders: Vec<(usize, u32)> = self.slots(|conn| if conn.choked { 0 } else { conn.core.receiving() });
+        holders.sort_unstable();
+        let was_quiet = self.choked.is_empty();
+        while over > 0
+            && let Some((held, slot)) = holders.pop()
+        {
+            over = over.saturating_sub(held);
+            if let Some(conn) = self.conns.get_mut(slot) {
+                conn.choked = true;
+            }
+            self.choked.push(self.conns.id(slot));
+            self.say(Level::Warn, "memory", Some(slot), || {
+                format!("not read from: memory is short, it holds {held} bytes")
+            });
+        }
+        if was_quiet && !self.choked.is_empty() {
+            self.timers.set(self.now + PATIENCE_MS, Due::Memory);
+        }
+    }
+
+    fn let_breathe(&mut self) {
+        for id in std::mem::take(&mut self.choked) {
+            let Some(slot) = self.conns.find(id) else { continue };
+            let now = self.now;
+            if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.choked) {
+                conn.choked = false;
+                if conn.core.state() == State::Open {
+                    // The silence was ours.
+                    (conn.mark, conn.pinged) = (now, false);
+                }
+                self.read_later(slot);
+                self.arm(slot);
+            }
+        }
+    }
+
+    /// Waiting has not helped: those that wait hold what they wait for.
+    pub(crate) fn lose_patience(&mut self) {
+        self.shared.sweep();
+        self.choked.retain(|id| self.conns.find(*id).is_some());
+        if self.choked.is_empty() {
+            return;
+        }
+        self.close_largest();
+        self.watch_memory();
+        if !self.choked.is_empty() {
+            self.timers.set(self.now + DECAY_MS, Due::Memory);
+        }
+    }
+
+    /// Closes the connection that holds the most, if any holds anything.
+    fn close_largest(&mut self) -> bool {
+        let Some((_, slot)) = self.slots(Conn::held).into_iter().max() else { return false };
+        let end = End::Memory { limit: self.buffers.limit(), met: self.used() };
+        self.give_up(slot, "the server is out of memory", end);
+        true
+    }
+
+    /// Those that hold anything and have not been given up, with what they hold.
+    fn slots(&self, held: impl Fn(&Conn) -> usize) -> Vec<(usize, u32)> {
+        let mut found = Vec::new();
+        let mut slot = self.conns.next(None);
+        while let Some(index) = slot {
+            if let Some(conn) = self.conns.get(index).filter(|conn| !conn.is_over())
+                && let held @ 1.. = held(conn)
+            {
+                found.push((held, index));
+            }
+            slot = self.conns.next(Some(index));
+        }
+        found
+    }
+
+    /// Fails a connection for what it costs: 1013 for an open one, if it can still be told, and nothing that waits is
+    /// delivered or sent any more.
+    pub(crate) fn give_up(&mut self, slot: u32, reason: &str, end: End) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.is_over()) else { return };
+        let is_open = conn.core.state() == State::Open;
+        (conn.paused, conn.choked) = (false, false);
+        let unsent = conn.outbox.as_mut().map_or((0, 0), |outbox| outbox.cut());
+        let rare = conn.rare();
+        rare.unsent = (rare.unsent.0 + unsent.0, rare.unsent.1 + unsent.1);
+        self.recount(slot);
+        if !is_open || (matches!(end, End::Memory { .. }) && self.queued(slot) > MOST_REST) {
+            return self.end(slot, end);
+        }
+        self.io(slot, |core, io| core.close(1013, reason, io));
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.mark = now;
+            conn.throttled = false;
+            conn.rare().finish = Some(Finish::new(end, true, true));
+            self.read_on(slot);
+        }
+        self.arm(slot);
+        self.touch(slot);
+    }
+
+    /// Notes that a slow peer will not get something, which its host hears before the turn ends.
+    pub(crate) fn note_dropped(&mut self, slot: u32, messages: usize, bytes: usize) {
+        self.stats.dropped += messages as u64;
+        if messages > 0
+            && let Some(conn) = self.conns.get_mut(slot)
+        {
+            let dropped = &mut conn.rare().dropped;
+            *dropped = (dropped.0 + messages, dropped.1 + bytes);
+            self.touch(slot);
+        }
+    }
+
+    /// The id of a connection, for those who know it.
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        ConnId(self.conns.id(slot))
+    }
+}

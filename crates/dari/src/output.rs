@@ -1,0 +1,86 @@
+//! Where the protocol writes to: a queue, or straight through to the socket, copied as little as can be.
+
+use crate::cause::End;
+use crate::memory::Shared;
+use crate::outbox::Outbox;
+use dari_core::Output;
+use socket2::Socket;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Payloads from this size on are sent from where they lie in the receive buffer.
+const REFER: usize = 4 << 10;
+/// Payloads from this size on are written straight from the caller's memory.
+const DIRECT: usize = 64 << 10;
+/// Shared payloads from this size on are queued by reference.
+const SHARE: usize = 2 << 10;
+/// The output of one connection, for the length of one call.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) queue: &'a mut Outbox,
+    /// Who counts what several queues share; nobody, if it is the host's.
+    pub(crate) shared: Option<&'a mut Shared>,
+    pub(crate) socket: &'a Socket,
+    /// Addresses of the receive buffer, if what lies there may be referred to.
+    pub(crate) rx: Range<usize>,
+    pub(crate) may_write: bool,
+    pub(crate) blocked: bool,
+    /// What went wrong: with the socket, or, being nothing, with memory.
+    pub(crate) error: Option<Option<End>>,
+}
+
+impl Output for Outgoing<'_> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.queue.tail()
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        let start = bytes.as_ptr() as usize;
+        let lies_in_rx = self.rx.start <= start && start + bytes.len() <= self.rx.end;
+        if lies_in_rx && bytes.len() >= REFER {
+            let start = start - self.rx.start;
+            self.queue.push_rx(start..start + bytes.len());
+        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
+            self.write_through(bytes);
+        } else {
+            self.copy(bytes);
+        }
+    }
+
+    fn shared(&mut self, bytes: &Arc<[u8]>) {
+        if bytes.len() >= SHARE {
+            if let Some(shared) = &mut self.shared {
+                shared.remember(bytes);
+            }
+            self.queue.push_shared(bytes);
+        } else {
+            self.copy(bytes);
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+}
+
+impl Outgoing<'_> {
+    /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
+    fn write_through(&mut self, bytes: &[u8]) {
+        let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
+            self.error = Some(Some(End::Io(error.raw_os_error().unwrap_or_default())));
+            0
+        });
+        if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
+            self.copy(left);
+            self.blocked = true;
+        }
+    }
+
+    /// Appends bytes of which a peer may have chosen how many they are.
+    fn copy(&mut self, bytes: &[u8]) {
+        let tail = self.queue.tail();
+        match tail.try_reserve(bytes.len()) {
+            Ok(()) => tail.extend_from_slice(bytes),
+            Err(_) => self.error = Some(None),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! TLS between the socket and the rest of the loop, which does not know of it: what is read comes out of here as if it
+//! had been read so, and what is queued goes through here on its way to the socket.
+
+use crate::cause::End;
+use crate::outbox::Outbox;
+use crate::tls::{RECORD, Session, Tls, TlsFailure};
+use crate::turn::Loop;
+use crate::{Error, Net};
+use socket2::Socket;
+use std::io::{self, Read};
+
+/// Bytes that are encrypted at a time.
+const STEP: usize = 4 * RECORD;
+
+/// The TLS of one connection.
+pub(crate) struct Wire {
+    session: Session,
+    /// What the kernel has not taken yet, from `sent` on.
+    out: Vec<u8>,
+    sent: usize,
+    /// The peer has said that nothing follows.
+    notified: bool,
+    /// What the loop's memory was last told of it.
+    charged: usize,
+}
+
+impl Wire {
+    pub(crate) fn server(tls: &Tls) -> Result<Self, Error> {
+        Ok(Self::new(Session::server(tls)?, Vec::new()))
+    }
+
+    pub(crate) fn client(tls: &Tls, name: &str) -> Result<Self, Error> {
+        let mut out = Vec::new();
+        Ok(Self::new(Session::client(tls, name, &mut out)?, out))
+    }
+
+    fn new(session: Session, out: Vec<u8>) -> Self {
+        Self { session, out, sent: 0, notified: false, charged: 0 }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    /// Encrypted bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    pub(crate) fn charged(&self) -> usize {
+        self.charged
+    }
+
+    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+        self.session.peer_certificate()
+    }
+
+    /// How the peer's stream ended, in words.
+    pub(crate) fn end(&self) -> &'static str {
+        match (self.notified, self.is_handshaking()) {
+            (true, _) => "TLS says that nothing is missing",
+            (_, true) => "in the middle of the TLS handshake",
+            _ => "without TLS's close_notify: something may be missing",
+        }
+    }
+
+    /// Writes what waits. Whether all of it has gone.
+    fn write(&mut self, socket: &Socket) -> io::Result<bool> {
+        while self.sent < self.out.len() {
+            match socket.send_with_flags(&self.out[self.sent..], libc::MSG_NOSIGNAL) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.sent = 0;
+        self.out.clear();
+        Ok(true)
+    }
+
+    /// Encrypts and writes a queue, as far as the kernel takes it.
+    fn write_queue(
+        &mut self,
+        queue: &mut Outbox,
+        socket: &Socket,
+        rx: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<bool, End> {
+        loop {
+            let done = self.write(socket).map_err(|error| End::Io(error.raw_os_error().unwrap_or_default()))?;
+            if !done || queue.is_empty() || self.is_handshaking() {
+                return Ok(done);
+            }
+            let piece = queue.front(rx, STEP, RECORD, scratch);
+            let len = piece.len();
+            self.session.send(piece, &mut self.out).map_err(|failure| End::Tls { alert: failure.alert })?;
+            queue.advance(len);
+        }
+    }
+}
+
+impl Net {
+    /// Encrypts a connection from now on.
+    pub(crate) fn set_wire(&mut self, slot: u32, wire: Wire) {
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.rare().wire = Some(Box::new(wire));
+            self.recount_wire(slot);
+        }
+    }
+
+    /// Writes what waits of an encrypted connection.
+    pub(crate) fn flush_wire(&mut self, slot: u32, rx: &[u8]) {
+        let now = self.now.max(1);
+        let is_current = self.current == Some(slot);
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let Some(mut wire) = conn.rare.as_mut().and_then(|rare| rare.wire.take()) else { return };
+        let mut failed = None;
+        if !conn.blocked && !conn.is_over() {
+            // Buffers of the loop's, so that an idle connection has none.
+            if wire.out.is_empty() {
+                wire.out = std::mem::take(&mut self.sealed);
+            }
+            let queue = match &mut conn.outbox {
+                Some(outbox) => outbox,
+                None if is_current => &mut self.tx,
+                None => &mut self.nothing,
+            };
+            let before = queue.len() + wire.queued();
+            match wire.write_queue(queue, &conn.socket, rx, &mut self.scratch) {
+                Ok(done) => conn.blocked = !done,
+                Err(end) => failed = Some(end),
+            }
+            if queue.len() + wire.queued() < before {
+                queue.moved = now;
+            }
+            if wire.out.is_empty() {
+                self.sealed = std::mem::take(&mut wire.out);
+            }
+        }
+        conn.rare().wire = Some(wire);
+        if conn.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
+            self.drop_outbox(slot);
+        }
+        self.keep_tx(slot, rx);
+        if let Some(end) = failed {
+            self.end(slot, end);
+        }
+    }
+
+    /// Says on an encrypted connection that nothing follows. Whether all has gone out.
+    pub(crate) fn close_wire(&mut self, slot: u32) -> bool {
+        let wire = |net: &mut Self| -> Option<usize> {
+            let wire = net.conns.get_mut(slot)?.rare.as_mut()?.wire.as_mut()?;
+            wire.session.close_notify(&mut wire.out);
+            Some(wire.queued())
+        };
+        match wire(self) {
+            None | Some(0) => true,
+            Some(_) => {
+                self.flush_wire(slot, &[]);
+                self.conns.get(slot).is_none_or(|conn| conn.wire().is_none_or(|wire| wire.queued() == 0))
+            }
+        }
+    }
+
+    fn recount_wire(&mut self, slot: u32) {
+        let wire = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut());
+        if let Some(wire) = wire {
+            let held = wire.session.held() + wire.out.capacity();
+            self.buffers.account(wire.charged, held);
+            wire.charged = held;
+        }
+    }
+}
+
+impl Loop {
+    /// Reads from an encrypted connection, for as long as it is its turn.
+    pub(crate) fn receive_wire(&mut self, slot: u32) {
+        if self.cipher.is_empty() {
+            self.cipher = vec![0; self.rx.len()].into_boxed_slice();
+        }
+        let mut budget = self.rx.len();
+        loop {
+            let Some(conn) = self.net.conns.get(slot) else { return };
+            if conn.is_over() || conn.eof || conn.must_wait() {
+                return;
+            }
+            let hung_up = conn.hung_up;
+            let got = loop {
+                match (&conn.socket).read(&mut self.cipher) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    got => break got,
+                }
+            };
+            match got {
+                Ok(0) => return self.ended(slot),
+                Ok(len) => {
+                    let drained = len < self.cipher.len() && !hung_up;
+                    self.decrypt(slot, len, drained);
+                    if drained {
+                        return;
+                    }
+                    budget = budget.saturating_sub(len);
+                    if budget == 0 {
+                        return self.net.read_later(slot);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
+            }
+        }
+    }
+
+    /// Hands on what the first `len` bytes of ciphertext hold. What may not be looked at yet waits decrypted.
+    pub(crate) fn decrypt(&mut self, slot: u32, len: usize, drained: bool) {
+        let mut at = 0;
+        while let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over()) {
+            let Some(wire) = conn.rare.as_mut().and_then(|rare| rare.wire.as_mut()) else { return };
+            let was_handshaking = wire.is_handshaking();
+            let taken = match wire.session.receive(&mut self.cipher[at..len], &mut self.rx, &mut wire.out) {
+                Ok(taken) => taken,
+                Err(failure) => return self.failed_wire(slot, failure),
+            };
+            at += taken.consumed;
+            wire.notified |= taken.close_notify;
+            if taken.produced > 0 {
+                self.feed(slot, taken.produced, drained && at == len);
+            }
+            // Before the receive buffer is used again: answers may lie in it.
+            self.net.flush(slot, &self.rx);
+            if was_handshaking && taken.handshake_done {
+                self.net.recount_wire(slot);
+            }
+            if taken.close_notify {
+                return self.ended(slot);
+            }
+            if taken.consumed == 0 && taken.produced == 0 {
+                return;
+            }
+        }
+    }
+
+    fn failed_wire(&mut self, slot: u32, failure: TlsFailure) {
+        // The alert that says why is on its way, if there is one.
+        self.net.flush_wire(slot, &[]);
+        self.net.end_with(slot, End::Tls { alert: failure.alert }, failure.text);
+    }
+}
