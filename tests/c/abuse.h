@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include <stdarg.h>
+#include <unistd.h>
 
 /* How far a connection is, by what the test did and heard. A set of these where only dari can know. The order is
  * that of the columns in VERBS. */
@@ -62,6 +63,9 @@ static struct {
     /* Whose hook runs; whose the action is about. */
     struct guest *current, *own;
     int in_hook, in_call, freeing, dropping, freed;
+    /* A shutdown has begun; `done` was called. */
+    int shut, done;
+    int in_retry;
     /* Whether the hook of the place runs the action, how often it has, and how often it may. */
     int armed;
     size_t runs, limit;
@@ -73,6 +77,8 @@ static struct {
     dari_timer_t timers[2 * CROWD];
     size_t timer_count;
     dari_watch_t watch;
+    dari_dial_t dials[4 * CROWD];
+    size_t dial_count;
 } cell;
 
 static void fail(const char *format, ...) {
@@ -127,6 +133,8 @@ static int fits(char letter, long got) {
     case 'x': return got == DARI_ERR_STATE;
     case 'g': return got == DARI_ERR_STATE || got == DARI_ERR_FULL;
     case 's': return got == DARI_ERR_STALE;
+    case 'r': return got == DARI_OK || got == DARI_ERR_STATE;
+    case 'p': return got == DARI_OK || got == DARI_ERR_ARGUMENT;
     case 'c': return got == DARI_STATE_CLOSING || got == DARI_STATE_CLOSED;
     case '*': return got >= 0;
     default: return got == letter - '0';
@@ -136,6 +144,8 @@ static int fits(char letter, long got) {
 /* What a guest may be now: what it was when we last knew, or on its way out. */
 static unsigned situations(const struct guest *guest) {
     if (cell.dropping) return BETWEEN;
+    /* Known: `retry` comes before the id that `close` was called for is stale. */
+    if (guest->is == STALE && cell.in_retry) return OVER | STALE;
     if (guest->is == STALE || guest->is == OVER) return guest->is;
     if (cell.freeing) return OVER;
     if (guest == cell.current || !(cell.unsure || (guest->dial && cell.in_hook))) return guest->is;
@@ -235,6 +245,17 @@ static int32_t v_unsubscribe(dari_conn_t conn) {
     return dari_conn_unsubscribe(cell.loop, conn, "topic");
 }
 
+/* Taken away from dari, and closed. */
+static int32_t v_release(dari_conn_t conn) {
+    static char rest[64 << 10];
+    int32_t fd = -1, got;
+    size_t len = 0;
+    got = dari_conn_release(cell.loop, conn, &fd, rest, sizeof rest, &len);
+    REQUIRE((got == DARI_OK) == (fd >= 0) && len < sizeof rest);
+    if (fd >= 0) REQUIRE(close(fd) == 0);
+    return got;
+}
+
 static int32_t v_state(dari_conn_t conn) {
     return (int32_t)dari_conn_state(cell.loop, conn);
 }
@@ -269,13 +290,24 @@ static int32_t v_header(dari_conn_t conn) {
     return dari_request_header(cell.loop, conn, "host", 0).data != NULL;
 }
 
+static int32_t v_certificate(dari_conn_t conn) {
+    return dari_conn_certificate(cell.loop, conn).data != NULL;
+}
+
+/* 1 if it is what it should be. */
+static int32_t v_dial(dari_conn_t conn) {
+    const struct guest *guest = guest_of(conn);
+    return (dari_conn_dial(cell.loop, conn).id != 0) == (guest != NULL && guest->dial);
+}
+
 /* Verbs first, then getters. */
 enum verb {
     SEND, PART, LAST, PAYLOAD, CLOSE, ABORT, PING, PAUSE, RESUME, SET_DATA, PEER, ACCEPT, RESPOND, BEGIN, PIECE, END,
-    SUBSCRIBE, UNSUBSCRIBE, GETTERS, VERB_COUNT = GETTERS + 8
+    SUBSCRIBE, UNSUBSCRIBE, RELEASE, GETTERS, VERB_COUNT = GETTERS + 10
 };
 
-/* The letters are those of `fits`: . done, b done or buffered, f full, x not now, s stale, * any, a digit itself. */
+/* The letters are those of `fits`: . done, b done or buffered, f full, x not now, g either, r done or not now, s stale,
+ * * any, a digit itself. */
 static const struct {
     const char *function, *name, *answers;
     int32_t (*call)(dari_conn_t);
@@ -311,10 +343,13 @@ static const struct {
     {"dari_conn_respond_piece", "end",           "xx.xxxxxxxxsx", v_end},
     {"dari_conn_subscribe", "subscribe",         "..........xsx", v_subscribe},
     {"dari_conn_unsubscribe", "unsubscribe",     "...........sx", v_unsubscribe},
+    {"dari_conn_release", "release",             "rrrrrxrrrrxsx", v_release},
     {"dari_conn_state", "state",                 "0000c0111c333", v_state},
     {"dari_conn_backlog", "backlog",             "***********00", v_backlog},
     {"dari_conn_data", "data",                   "***********00", v_data},
     {"dari_conn_protocol", "protocol",           "0000000000000", v_protocol},
+    {"dari_conn_certificate", "certificate",     "0000000000000", v_certificate},
+    {"dari_conn_dial", "dial",                   "11111111111**", v_dial},
     {"dari_request_method", "method",            "1100000000*00", v_method},
     {"dari_request_target", "target",            "1100000000*00", v_target},
     {"dari_request_body", "body",                "1100000000*00", v_body},
@@ -343,8 +378,15 @@ static void note(enum verb verb, struct guest *guest) {
     case PAUSE: guest->paused = 1; return;
     case RESUME: guest->paused = 0; return;
     case ACCEPT: guest->is = OPEN; break;
+    case RELEASE:
+        guest->is = OVER;
+        guest->ended = 1;
+        return;
     case RESPOND:
-    case END: guest->is = guest->upgrade ? REFUSED : KEPT; break;
+    case END:
+        /* None is kept while the loop shuts down. */
+        guest->is = (guest->upgrade || cell.shut ? REFUSED : 0) | (guest->upgrade ? 0 : KEPT);
+        break;
     case BEGIN: guest->is = BEGUN; break;
     default: return;
     }
@@ -369,5 +411,36 @@ static int32_t apply(enum verb verb, struct guest *guest) {
     if (got >= 0 && verb < GETTERS) note(verb, guest);
     return got;
 }
+
+/* -------------------------------------------------------------------- Places */
+
+struct bytes {
+    const char *data;
+    size_t len;
+};
+#define BYTES(text) {text, sizeof text - 1}
+
+enum {
+    UNOPENED = 1, /* its request comes with the trigger */
+    DIALS = 2,    /* the crowd is this side's: dari_loop_connect */
+    NOISY = 4,    /* the trigger ends connections */
+    MAY_MISS = 8, /* a reset may come before the hook */
+    DEAF = 16,    /* nobody listens where it dials */
+    HEAVY = 32    /* so much to carry that a few will do */
+};
+
+/* Where an action is done. */
+struct place {
+    const char *name;
+    /* The hook, by its letter; 0: between turns. */
+    char hook;
+    /* What the connection is there. */
+    unsigned is;
+    int flags;
+    /* What the peer says to bring it there, and what comes behind that. */
+    struct bytes trigger, more;
+    /* Between turns: what brings it there from open, or from its request; VERB_COUNT: nothing. */
+    enum verb way;
+};
 
 #endif

@@ -3,13 +3,7 @@
 #ifndef ABUSE_ACTIONS_H
 #define ABUSE_ACTIONS_H
 
-#include "abuse.h"
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-/* Every hook, from test_abuse.c. */
-static dari_handler_t cell_handler(void);
+#include "abuse_loop.h"
 
 /* A connection that is not the own, alive if there is one. */
 static struct guest *other(void) {
@@ -25,246 +19,6 @@ static struct guest *other(void) {
 
 static void each(enum verb verb) {
     for (size_t i = 0, count = cell.count; i < count; i++) apply(verb, &cell.guests[i]);
-}
-
-/* ---------------------------------------------------------- Functions of a loop */
-
-static int32_t l_listen(void) {
-    const dari_handler_t handler = cell_handler();
-    return dari_loop_listen(cell.loop, "127.0.0.1:0", NULL, &handler, NULL);
-}
-
-/* A port on which nobody listens, and which nobody else gets. */
-static uint16_t deaf_port;
-
-static int32_t connect_to(const char *url) {
-    const dari_handler_t handler = cell_handler();
-    dari_conn_t conn = {0};
-    int32_t got = dari_loop_connect(cell.loop, url, NULL, &handler, &conn);
-    REQUIRE((got == DARI_OK) == (conn.id != 0));
-    if (got == DARI_OK) guest_new(conn, DIALLING)->dial = 1;
-    return got;
-}
-
-static int32_t l_connect(void) {
-    char url[64];
-    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", (unsigned)deaf_port);
-    return connect_to(cell.url[0] != '\0' ? cell.url : url);
-}
-
-static int32_t l_listener_close(void) {
-    int32_t got = dari_listener_close(cell.loop, cell.listener);
-    if (got == DARI_ERR_STALE && !cell.listening) return DARI_OK;
-    if (got == DARI_OK) cell.listening = 0;
-    return got;
-}
-
-static int32_t l_listener_port(void) {
-    return dari_listener_port(cell.loop, cell.listener);
-}
-
-static int32_t l_stop(void) {
-    return dari_loop_stop(cell.loop);
-}
-
-static int32_t l_fd(void) {
-    return dari_loop_fd(cell.loop);
-}
-
-static int32_t l_timeout(void) {
-    return dari_loop_timeout(cell.loop) == DARI_NEVER ? 1 : 0;
-}
-
-/* Walks over all that are there: known ones alone, and none that is gone. */
-static int32_t l_next(void) {
-    dari_conn_t conn = {0};
-    size_t seen = 0;
-    while ((conn = dari_loop_next(cell.loop, conn)).id != 0) {
-        struct guest *guest = guest_of(conn);
-        REQUIRE(guest == NULL || !guest->closed || guest == cell.current);
-        REQUIRE(guest != NULL);
-        if (++seen > cell.count) break;
-    }
-    REQUIRE(seen <= cell.count);
-    return 0;
-}
-
-static int32_t l_subscribers(void) {
-    size_t count = dari_loop_subscribers(cell.loop, "topic");
-    REQUIRE(count <= cell.count);
-    return (int32_t)count;
-}
-
-static int32_t l_publish(void) {
-    const dari_conn_t nobody = {0};
-    int32_t got = dari_loop_publish(cell.loop, "topic", nobody, DARI_TEXT, "to all", 6);
-    for (size_t i = 0; i < cell.count; i++)
-        if (cell.behind == RESET && (cell.guests[i].is & (OPEN | PARTS | FULL))) cell.guests[i].is |= OVER;
-    return got;
-}
-
-static void on_tick(void *user, dari_loop_t *loop, dari_timer_t timer) {
-    (void)user, (void)loop;
-    REQUIRE(!cell.freed && !cell.in_call && !cell.in_hook && timer.id != 0);
-}
-
-static int32_t timer_new(uint32_t repeat) {
-    dari_timer_t *timer = &cell.timers[cell.timer_count];
-    int32_t got;
-    if (cell.timer_count == sizeof cell.timers / sizeof cell.timers[0]) return DARI_OK;
-    got = dari_timer_new(cell.loop, 0, repeat, on_tick, NULL, timer);
-    if (got == DARI_OK) cell.timer_count++;
-    return got;
-}
-
-static int32_t l_timer(void) {
-    return timer_new(0);
-}
-
-static int32_t l_timer_repeat(void) {
-    return timer_new(1);
-}
-
-static int32_t l_timer_cancel(void) {
-    dari_timer_t timer = {0};
-    dari_timer_new(cell.loop, 0, 0, on_tick, NULL, &timer);
-    return dari_timer_cancel(cell.loop, timer);
-}
-
-static void on_ready(void *user, dari_loop_t *loop, dari_watch_t watch, uint32_t events) {
-    (void)user, (void)loop, (void)events;
-    REQUIRE(!cell.freed && !cell.in_call && !cell.in_hook && watch.id == cell.watch.id);
-}
-
-static int32_t l_watch(void) {
-    int32_t got = dari_watch_new(cell.loop, cell.pipe[1], DARI_WATCH_WRITE, on_ready, NULL, &cell.watch);
-    /* One watch for one descriptor. */
-    return got == DARI_ERR_SYSTEM && dari_last_errno() == EEXIST ? DARI_OK : got;
-}
-
-static int32_t l_watch_cancel(void) {
-    dari_watch_t watch = {0};
-    int fd = dup(cell.pipe[1]);
-    int32_t got;
-    dari_watch_new(cell.loop, fd, DARI_WATCH_WRITE, on_ready, NULL, &watch);
-    got = dari_watch_cancel(cell.loop, watch);
-    close(fd);
-    return got;
-}
-
-static int32_t l_remote(void) {
-    dari_remote_t *remote = NULL;
-    int32_t got = dari_remote_new(cell.loop, &remote);
-    REQUIRE((got == DARI_OK) == (remote != NULL));
-    dari_remote_free(remote);
-    return got;
-}
-
-static int32_t l_remote_stop(void) {
-    return dari_remote_stop(cell.remote);
-}
-
-static size_t asked, answered;
-
-static void on_call(void *user, dari_loop_t *loop) {
-    (void)user;
-    answered++;
-    REQUIRE(!cell.freed && !cell.in_call && !cell.in_hook && loop == cell.loop);
-}
-
-static void on_dropped(void *user) {
-    (void)user;
-    answered++;
-    REQUIRE(!cell.freed && cell.freeing);
-}
-
-static int32_t l_remote_call(void) {
-    int32_t got = dari_remote_call(cell.remote, on_call, on_dropped, NULL);
-    /* The queue goes before the last of those in it are told. */
-    if (got == DARI_ERR_STALE && cell.dropping) return DARI_OK;
-    if (got == DARI_OK) asked++;
-    return got;
-}
-
-/* Those that call hooks, where it may be: they end by themselves. */
-static void outside(void) {
-    if (cell.in_hook || cell.dropping) return;
-    cell.in_call--;
-    cell.unsure = 1;
-}
-
-static void inside(void) {
-    if (!cell.in_hook && !cell.dropping) cell.in_call++;
-}
-
-static int32_t l_turn(void) {
-    int32_t got;
-    outside();
-    got = dari_loop_turn(cell.loop, 0);
-    inside();
-    return got;
-}
-
-static int32_t l_run(void) {
-    int32_t got;
-    REQUIRE(dari_remote_stop(cell.remote) == DARI_OK);
-    outside();
-    got = dari_loop_run(cell.loop);
-    inside();
-    return got;
-}
-
-static int32_t l_free(void) {
-    int32_t got;
-    int is_outside = !cell.in_hook && !cell.dropping;
-    outside();
-    if (is_outside) cell.freeing = 1;
-    got = dari_loop_free(cell.loop);
-    if (is_outside && got == DARI_OK) cell.freed = 1;
-    inside();
-    return got;
-}
-
-/* The answers: in a hook, outside, in a hook that dari_loop_free calls, in a `dropped`. */
-struct loop_call {
-    const char *function, *name, *answers;
-    int32_t (*call)(void);
-    size_t calls;
-};
-static struct loop_call LOOP_CALLS[] = {
-    {"dari_loop_listen", "listen", "..xx", l_listen, 0},
-    {"dari_loop_connect", "connect", "..xx", l_connect, 0},
-    {"dari_listener_close", "listener_close", "...x", l_listener_close, 0},
-    {"dari_listener_port", "listener_port", "**00", l_listener_port, 0},
-    {"dari_loop_stop", "stop", "...x", l_stop, 0},
-    {"dari_loop_fd", "fd", "***x", l_fd, 0},
-    {"dari_loop_timeout", "timeout", "***1", l_timeout, 0},
-    {"dari_loop_next", "next", "0000", l_next, 0},
-    {"dari_loop_subscribers", "subscribers", "***0", l_subscribers, 0},
-    {"dari_loop_publish", "publish", "...x", l_publish, 0},
-    {"dari_timer_new", "timer", "...x", l_timer, 0},
-    {"dari_timer_new", "timer_repeat", "...x", l_timer_repeat, 0},
-    {"dari_timer_cancel", "timer_cancel", "...x", l_timer_cancel, 0},
-    {"dari_watch_new", "watch", "...x", l_watch, 0},
-    {"dari_watch_cancel", "watch_cancel", "...x", l_watch_cancel, 0},
-    {"dari_remote_new", "remote", "...x", l_remote, 0},
-    {"dari_remote_call", "remote_call", "....", l_remote_call, 0},
-    {"dari_remote_stop", "remote_stop", "....", l_remote_stop, 0},
-    {"dari_loop_turn", "turn", "x.xx", l_turn, 0},
-    {"dari_loop_run", "run", "x.xx", l_run, 0},
-    {"dari_loop_free", "free", "x.xx", l_free, 0},
-};
-
-static int32_t loop_apply(struct loop_call *call) {
-    char letter[2] = {0};
-    int32_t got;
-    letter[0] = call->answers[cell.dropping ? 3 : cell.freeing ? 2 : cell.in_hook ? 0 : 1];
-    cell.in_call++;
-    got = call->call();
-    cell.in_call--;
-    judge(call->function, letter, cell.in_hook ? "in a hook" : "outside", got);
-    call->calls++;
-    return got;
 }
 
 /* ------------------------------------------------------------------ Sequences */
@@ -405,13 +159,13 @@ static void s_abort_others_and_connect(void) {
     for (size_t i = 0, count = cell.count; i < count; i++)
         if (&cell.guests[i] != cell.own) apply(ABORT, &cell.guests[i]);
     /* New sockets, and with them old numbers of descriptors. */
-    if (!cell.freeing) REQUIRE(l_connect() == DARI_OK);
+    if (!cell.freeing && !cell.shut) REQUIRE(l_connect() == DARI_OK);
     IN_TURN(SEND);
 }
 
 static void s_connect_close(void) {
     size_t before = cell.count;
-    if (cell.freeing || connect_to("ws://127.0.0.1:1/") != DARI_OK) return;
+    if (cell.freeing || cell.shut || connect_to("ws://127.0.0.1:1/") != DARI_OK) return;
     apply(SEND, &cell.guests[before]);
     apply(CLOSE, &cell.guests[before]);
     apply(CLOSE, &cell.guests[before]);
@@ -421,7 +175,7 @@ static void s_listen_connect(void) {
     const dari_handler_t handler = cell_handler();
     dari_listener_t listener;
     char url[64];
-    if (cell.freeing) return;
+    if (cell.freeing || cell.shut) return;
     REQUIRE(dari_loop_listen(cell.loop, "127.0.0.1:0", NULL, &handler, &listener) == DARI_OK);
     snprintf(url, sizeof url, "ws://127.0.0.1:%u/", (unsigned)dari_listener_port(cell.loop, listener));
     REQUIRE(connect_to(url) == DARI_OK);
@@ -434,6 +188,27 @@ static void s_close_all_and_listener(void) {
     REQUIRE(cell.dropping || l_listener_close() == DARI_OK);
     each(CLOSE);
     each(ABORT);
+}
+
+/* The listener of this very hook, gone, and another in its place. */
+static void s_listener_again(void) {
+    const dari_handler_t handler = cell_handler();
+    if (cell.freeing || cell.shut) return;
+    REQUIRE(l_listener_close() == DARI_OK);
+    REQUIRE(dari_loop_listen(cell.loop, "127.0.0.1:0", NULL, &handler, NULL) == DARI_OK);
+    REQUIRE(l_listener_close() == DARI_OK);
+}
+
+static void s_shutdown_and_more(void) {
+    if (cell.freeing) return;
+    REQUIRE(cell.shut || l_shutdown() == DARI_OK);
+    REQUIRE(l_shutdown() == DARI_ERR_STATE);
+    IN_TURN(SEND, CLOSE, ACCEPT, RESPOND);
+    REQUIRE(l_listener_close() == DARI_OK);
+}
+
+static void s_release_again(void) {
+    IN_TURN(SEND, RELEASE, RELEASE, SEND, CLOSE, ABORT);
 }
 
 static void s_look(void) {
@@ -452,7 +227,7 @@ static void s_storm(void) {
         struct guest *guest = dice >> 28 < 8 && cell.own != NULL ? cell.own : &cell.guests[(dice >> 8) % cell.count];
         enum verb verb = (enum verb)((dice >> 16) % VERB_COUNT);
         /* Ends are for later, or there would be little left to try. */
-        if (i < 40 && (verb == ABORT || verb == CLOSE)) continue;
+        if (i < 40 && (verb == ABORT || verb == CLOSE || verb == RELEASE)) continue;
         apply(verb, guest);
     }
 }
@@ -500,6 +275,9 @@ static const struct {
     {"connect_close", s_connect_close},
     {"listen_connect", s_listen_connect},
     {"close_all_and_listener", s_close_all_and_listener},
+    {"listener_again", s_listener_again},
+    {"shutdown_and_more", s_shutdown_and_more},
+    {"release_again", s_release_again},
     {"look", s_look},
     {"look_after_abort", s_look_after_abort},
     {"storm", s_storm},
