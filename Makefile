@@ -39,6 +39,7 @@ help:
 	@echo 'make install        header, libraries, dari.pc; PREFIX=$(PREFIX) LIBDIR= DESTDIR='
 	@echo 'make uninstall      takes them away again'
 	@echo 'make rust-test c-test examples-test docs-test   parts of `make test`'
+	@echo 'make model              every order of what threads do to the queue between them (loom)'
 	@echo 'make autobahn interop http browser differential suites that need more; each says what'
 	@echo 'make autobahn-full                        all 517 cases in both roles, some 20 minutes'
 	@echo 'make sanitize valgrind                    c-test and examples-test under them'
@@ -87,7 +88,7 @@ clean:
 # ------------------------------------------------------------------- Testing
 
 .PHONY: test rust-test header check-header c-test examples-test docs-test
-.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential format microbench sanitize valgrind
+.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential model format microbench sanitize valgrind
 test: need
 	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test docs-test
 
@@ -115,10 +116,14 @@ interop http browser: $(PROGRAMS)
 differential:
 	tests/$@/run
 
+model:
+	$(CARGO) test --release --locked --lib --manifest-path tests/model/Cargo.toml --target-dir target/model
+
 format:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) fmt --check --manifest-path tests/differential/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
 
 microbench:
 	$(CARGO) bench -p dari-bench --locked

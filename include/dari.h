@@ -740,11 +740,36 @@ DARI_API dari_status_t dari_remote_stop(const dari_remote_t *remote);
 //
 // If the loop is freed before that, `dropped` is called in its place, so that
 // one of the two always gets `user` to free. Either function may be NULL.
-// Calls of one thread run in their order. After an error neither is called:
-// DARI_ERR_FULL if too many are waiting, DARI_ERR_STALE if the loop is gone.
+//
+// What one thread asks for with this and the next three functions is done in
+// that order, in a turn of the loop. At most 64 Ki of it all, and 64 MiB, may
+// wait; then it is DARI_ERR_FULL. DARI_ERR_STALE: the loop is gone. After an
+// error nothing will be done, and neither function is called.
 DARI_API dari_status_t dari_remote_call(const dari_remote_t *remote,
                                         void (*call)(void *user, dari_loop_t *loop),
                                         void (*dropped)(void *user), void *user);
+
+// Sends one message, from any thread: dari_conn_send, a little later.
+//
+// It is checked and copied now. A connection that is not open when the loop
+// comes to it is passed over; one that has no room hears so in `dropped`.
+// DARI_ERR_TOO_BIG: it is longer than all that may wait.
+DARI_API dari_status_t dari_remote_send(const dari_remote_t *remote, dari_conn_t conn,
+                                        dari_kind_t kind, const void *data, size_t len);
+
+// Closes a connection, from any thread: dari_conn_close, a little later.
+//
+// `code` and `reason` are checked now. A connection that has gone by then, or
+// can not be closed so, is left alone.
+DARI_API dari_status_t dari_remote_close(const dari_remote_t *remote, dari_conn_t conn,
+                                         uint16_t code, const char *reason);
+
+// Publishes to `topic`, from any thread: dari_loop_publish, a little later.
+//
+// The message is checked and copied now; those get it who are subscribed by
+// then. DARI_ERR_TOO_BIG: it is longer than all that may wait.
+DARI_API dari_status_t dari_remote_publish(const dari_remote_t *remote, const char *topic,
+                                           dari_kind_t kind, const void *data, size_t len);
 
 // Frees a remote, from any thread. What it has asked for still happens.
 //

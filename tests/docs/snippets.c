@@ -6,9 +6,15 @@
 #include <string.h>
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn);
-dari_status_t publish_from_anywhere(const dari_remote_t *remote, const char *text);
+struct wish {
+    dari_conn_t conn;
+    char topic[64];
+};
+
+dari_status_t subscribe_from_anywhere(const dari_remote_t *remote, const struct wish *wish);
 dari_status_t listen_compressed(dari_loop_t *loop, const dari_handler_t *handler);
 void send_file(void *user, dari_loop_t *loop, dari_conn_t conn);
+void print_stats(dari_loop_t *loop);
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
     static const dari_header_t json = {"Content-Type", "application/json"};
@@ -21,20 +27,19 @@ void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
 }
 
 // On the loop's thread.
-static void publish(void *user, dari_loop_t *loop) {
-    static const dari_conn_t nobody = {0};
-    char *text = user;
-    dari_loop_publish(loop, "news", nobody, DARI_TEXT, text, strlen(text));
-    free(text);
+static void subscribe(void *user, dari_loop_t *loop) {
+    struct wish *wish = user;
+    dari_conn_subscribe(loop, wish->conn, wish->topic); // Or it has gone meanwhile.
+    free(wish);
 }
 
 // On any thread.
-dari_status_t publish_from_anywhere(const dari_remote_t *remote, const char *text) {
-    char *copy = malloc(strlen(text) + 1);
+dari_status_t subscribe_from_anywhere(const dari_remote_t *remote, const struct wish *wish) {
+    struct wish *copy = malloc(sizeof *copy);
     dari_status_t status;
     if (copy == NULL) return DARI_ERR_MEMORY;
-    strcpy(copy, text);
-    status = dari_remote_call(remote, publish, free, copy);
+    *copy = *wish;
+    status = dari_remote_call(remote, subscribe, free, copy);
     if (status < 0) free(copy); // Nobody else will.
     return status;
 }
@@ -56,4 +61,10 @@ void send_file(void *user, dari_loop_t *loop, dari_conn_t conn) {
         fclose(*file);
         *file = NULL;
     }
+}
+
+void print_stats(dari_loop_t *loop) {
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    if (dari_loop_stats(loop, &stats) < 0) return;
+    printf("%llu open, %llu reset\n", (unsigned long long)stats.open, (unsigned long long)stats.closes[DARI_CAUSE_RESET]);
 }

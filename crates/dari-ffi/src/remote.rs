@@ -2,19 +2,41 @@
 //!
 //! Nothing here looks at the loop itself, which may be gone, or at work on its own thread.
 
-use crate::guard::arguments::{give, optional_shared, output, shared, take_back};
+use crate::guard::arguments::{give, message, optional_shared, optional_text, output, shared, take_back, text};
 use crate::guard::{plain, verb};
 use crate::hooks::CCall;
-use crate::status::{DARI_ERR_ARGUMENT, DARI_ERR_SYSTEM, DARI_OK, dari_status_t};
-use crate::types::{dari_loop_t, dari_remote_t};
-use dari::Remote;
-use std::ffi::c_void;
+use crate::status::*;
+use crate::types::{dari_conn_t, dari_kind_t, dari_loop_t, dari_remote_t};
+use dari::{Error, Remote};
+use std::ffi::{c_char, c_void};
 use std::ptr;
 
 /// What C holds: a remote, and the loop to hand to a call that runs.
 pub(crate) struct Hand {
     remote: Remote,
     owner: *const dari_loop_t,
+}
+
+/// Asks a loop for something, from any thread.
+fn ask(
+    function: &str,
+    remote: *const dari_remote_t,
+    body: impl FnOnce(&Hand) -> Result<(), Refusal>,
+) -> dari_status_t {
+    plain(function, || {
+        let dari_remote_t(hand) = shared("remote", remote)?;
+        body(hand)?;
+        Ok(DARI_OK)
+    })
+}
+
+/// What is said of a connection would mislead here.
+fn refused(error: Error) -> Refusal {
+    match error {
+        Error::Stale => Refusal::new(DARI_ERR_STALE, "the loop is gone"),
+        Error::Full => Refusal::new(DARI_ERR_FULL, "so much waits for the loop that this finds no room"),
+        error => error.into(),
+    }
 }
 
 /// Makes a remote for a loop, on the loop's thread.
@@ -47,8 +69,11 @@ pub unsafe extern "C" fn dari_remote_stop(remote: *const dari_remote_t) -> dari_
 ///
 /// If the loop is freed before that, `dropped` is called in its place, so that
 /// one of the two always gets `user` to free. Either function may be NULL.
-/// Calls of one thread run in their order. After an error neither is called:
-/// DARI_ERR_FULL if too many are waiting, DARI_ERR_STALE if the loop is gone.
+///
+/// What one thread asks for with this and the next three functions is done in
+/// that order, in a turn of the loop. At most 64 Ki of it all, and 64 MiB, may
+/// wait; then it is DARI_ERR_FULL. DARI_ERR_STALE: the loop is gone. After an
+/// error nothing will be done, and neither function is called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_remote_call(
     remote: *const dari_remote_t,
@@ -56,10 +81,62 @@ pub unsafe extern "C" fn dari_remote_call(
     dropped: Option<unsafe extern "C" fn(user: *mut c_void)>,
     user: *mut c_void,
 ) -> dari_status_t {
-    plain("dari_remote_call", || {
-        let dari_remote_t(hand) = shared("remote", remote)?;
-        hand.remote.call(Box::new(CCall { owner: hand.owner, call, dropped, user }))?;
-        Ok(DARI_OK)
+    ask("dari_remote_call", remote, |hand| {
+        hand.remote.call(Box::new(CCall { owner: hand.owner, call, dropped, user })).map_err(refused)
+    })
+}
+
+/// Sends one message, from any thread: dari_conn_send, a little later.
+///
+/// It is checked and copied now. A connection that is not open when the loop
+/// comes to it is passed over; one that has no room hears so in `dropped`.
+/// DARI_ERR_TOO_BIG: it is longer than all that may wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_remote_send(
+    remote: *const dari_remote_t,
+    conn: dari_conn_t,
+    kind: dari_kind_t,
+    data: *const c_void,
+    len: usize,
+) -> dari_status_t {
+    ask("dari_remote_send", remote, |hand| {
+        let (message, squeeze) = message(kind, data, len)?;
+        hand.remote.send(conn.into(), message, squeeze).map_err(refused)
+    })
+}
+
+/// Closes a connection, from any thread: dari_conn_close, a little later.
+///
+/// `code` and `reason` are checked now. A connection that has gone by then, or
+/// can not be closed so, is left alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_remote_close(
+    remote: *const dari_remote_t,
+    conn: dari_conn_t,
+    code: u16,
+    reason: *const c_char,
+) -> dari_status_t {
+    ask("dari_remote_close", remote, |hand| {
+        let reason = optional_text("reason", reason)?.unwrap_or_default();
+        hand.remote.close(conn.into(), code, reason).map_err(refused)
+    })
+}
+
+/// Publishes to `topic`, from any thread: dari_loop_publish, a little later.
+///
+/// The message is checked and copied now; those get it who are subscribed by
+/// then. DARI_ERR_TOO_BIG: it is longer than all that may wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_remote_publish(
+    remote: *const dari_remote_t,
+    topic: *const c_char,
+    kind: dari_kind_t,
+    data: *const c_void,
+    len: usize,
+) -> dari_status_t {
+    ask("dari_remote_publish", remote, |hand| {
+        let (message, squeeze) = message(kind, data, len)?;
+        hand.remote.publish(text("topic", topic)?, message, squeeze).map_err(refused)
     })
 }
 

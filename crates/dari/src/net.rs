@@ -81,6 +81,8 @@ pub struct Net {
     pub(crate) publishing: bool,
     /// Connections that are not read from because memory is short.
     pub(crate) choked: Vec<u64>,
+    /// When they were last looked for.
+    pub(crate) choked_at: u64,
     pub(crate) stats: Stats,
     pub(crate) ends: Ends,
     pub(crate) lines: Lines,
@@ -136,6 +138,7 @@ impl Net {
             shared: Shared::default(),
             publishing: false,
             choked: Vec::new(),
+            choked_at: NEVER,
             stats: Stats::default(),
             ends: Ends::default(),
             lines: Lines::new(config.log),
@@ -317,7 +320,7 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
-        let apart = self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest);
+        let apart = self.drops_oldest(slot);
         let conn = self.conns.get_mut(slot)?;
         let is_plain = conn.wire().is_none();
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
@@ -354,6 +357,11 @@ impl Net {
             self.end(slot, end);
         }
         Some(result)
+    }
+
+    /// Whether messages for a connection are kept apart, to be dropped one by one.
+    pub(crate) fn drops_oldest(&self, slot: u32) -> bool {
+        self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest)
     }
 
     /// Bytes that wait to be sent on a connection.

@@ -35,6 +35,13 @@ pub(crate) struct Topics {
 /// Longest name of a topic, in bytes.
 const MAX_NAME: usize = 1024;
 
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(Error::Argument(format!("a topic has a name of 1 to {MAX_NAME} bytes")));
+    }
+    Ok(())
+}
+
 impl Topics {
     fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
@@ -68,9 +75,7 @@ impl Net {
     /// Subscribes a connection to a topic; a second time changes nothing. The end of the connection unsubscribes.
     pub fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
         let slot = self.living(conn)?;
-        if topic.is_empty() || topic.len() > MAX_NAME {
-            return Err(Error::Argument(format!("a topic has a name of 1 to {MAX_NAME} bytes")));
-        }
+        check_name(topic)?;
         let (conns, topics) = (&mut self.conns, &mut self.topics);
         let conn = conns.get_mut(slot).ok_or(Error::Stale)?;
         let index = topics.find_or_make(topic).ok_or(Error::Memory)?;
@@ -117,24 +122,23 @@ impl Net {
         message: Message<'_>,
         squeeze: Squeeze,
     ) -> Result<(), Error> {
-        let prepared = Prepared::new_with(message, squeeze)?;
-        let Some(index) = self.topics.find(topic) else { return Ok(()) };
+        self.publish_prepared(topic, except, &Prepared::new_with(message, squeeze)?);
+        Ok(())
+    }
+
+    pub(crate) fn publish_prepared(&mut self, topic: &str, except: Option<ConnId>, prepared: &Prepared) {
+        let Some(index) = self.topics.find(topic) else { return };
         let except = except.and_then(|conn| self.find(conn).ok());
-        let len = message.data.len();
         let mut at = 0;
         self.publishing = true;
         // Sending calls no hook, so the list stays as it is.
         while let Some(subscriber) = self.topics.subscribers(index).get(at).copied() {
             at += 1;
             if Some(subscriber.conn) != except {
-                // Any other error: closing, or in the middle of a message in parts: not for this one.
-                if let Err(Error::Full | Error::Memory) = self.send_prepared(subscriber.conn, &prepared) {
-                    self.note_dropped(subscriber.conn, 1, len);
-                }
+                self.send_untold(subscriber.conn, prepared);
             }
         }
         self.publishing = false;
-        Ok(())
     }
 
     /// Ends all subscriptions of a connection that is going.

@@ -3,7 +3,7 @@
 //! ```text
 //! poll -> accept
 //!      -> read -> feed -> core.receive -> deliver -> hook -> net.send -> tx
-//!      -> timers, calls of other threads
+//!      -> timers, what other threads ask for
 //!      -> settle each connection that was touched: open, flush, drain, finish, bury
 //! ```
 //!
@@ -13,6 +13,7 @@ use crate::cause::End;
 use crate::conn::{Finish, What};
 use crate::deliver::{tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed};
 use crate::net::{DECAY_MS, Kind};
+use crate::remote::{Entries, Entry};
 use crate::timers::{Due, NEVER};
 use crate::tls::RECORD;
 use crate::{Config, Error, Net, Readiness, sys};
@@ -33,6 +34,7 @@ const SETTLINGS: usize = 16;
 pub struct Loop {
     pub(crate) net: Net,
     events: Events,
+    entries: Entries,
     /// The receive buffer of all connections.
     pub(crate) rx: Box<[u8]>,
     /// The same for what is encrypted; empty until it is needed.
@@ -48,7 +50,8 @@ impl Loop {
         let rx = vec![0; max_read].into_boxed_slice();
         let start = rx.as_ptr() as usize;
         net.rx = start..start + rx.len();
-        Ok(Self { net, events: Events::with_capacity(max_events), rx, cipher: Box::default() })
+        let (events, entries) = (Events::with_capacity(max_events), net.remote.entries());
+        Ok(Self { net, events, entries, rx, cipher: Box::default() })
     }
 
     /// What lives on the loop.
@@ -94,7 +97,7 @@ impl Loop {
             self.handle_events();
             self.read_again(ready);
             self.fire_timers();
-            self.call_for_others();
+            self.do_for_others();
             self.settle_all();
             self.net.watch_memory();
             tell_shut_down(&mut self.net);
@@ -129,7 +132,7 @@ impl Loop {
             self.settle_all();
         }
         tell_log(&mut self.net);
-        self.net.remote.shut();
+        self.entries.drop_all();
         self.net.in_turn = false;
     }
 
@@ -305,12 +308,25 @@ impl Loop {
         self.net.end(slot, end);
     }
 
-    fn call_for_others(&mut self) {
+    fn do_for_others(&mut self) {
         self.net.take_answers();
-        for call in self.net.remote.take_calls() {
-            timed(&mut self.net, "call", None, |net| call.call(net));
+        for _ in 0..self.entries.begin(self.events.capacity()) {
+            let Some(entry) = self.entries.next() else { break };
+            match entry {
+                Entry::Call(call) => timed(&mut self.net, "call", None, |net| call.call(net)),
+                Entry::Publish(topic, message) => self.net.publish_prepared(&topic, None, &message),
+                // Who has gone meanwhile is passed over, here and below.
+                Entry::Send(conn, message) => {
+                    if let Ok(slot) = self.net.living(conn) {
+                        self.net.send_untold(slot, &message);
+                    }
+                }
+                Entry::Close(conn, code, reason) => {
+                    let _ = self.net.close(conn, code, &reason);
+                }
+            }
         }
-        if self.net.remote.take_stop() {
+        if self.entries.take_stop() {
             self.net.stopping = true;
         }
     }
@@ -430,6 +446,6 @@ impl Drop for Loop {
             return self.net.forget_files();
         }
         // Those who asked from other threads hear of it, even if the loop could not be closed in order.
-        self.net.remote.shut();
+        self.entries.drop_all();
     }
 }

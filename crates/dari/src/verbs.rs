@@ -68,6 +68,14 @@ impl Net {
         self.queue(slot, prepared.message().data.len(), true, |core, io| core.send_prepared(prepared, io))
     }
 
+    /// The same, where nobody hears how it went. What finds no room the hook `dropped` tells of.
+    pub(crate) fn send_untold(&mut self, slot: u32, prepared: &Prepared) {
+        // Any other error: closing, or in the middle of a message in parts: not for this one.
+        if let Err(Error::Full | Error::Memory) = self.send_prepared(slot, prepared) {
+            self.note_dropped(slot, 1, prepared.message().data.len());
+        }
+    }
+
     /// Queues a message, a part of one or a piece of a body, `len` bytes long, if there is room. Only what
     /// `is_whole` can be dropped later.
     fn queue(

@@ -139,6 +139,10 @@ impl Net {
             }
         }
         conn.rare().wire = Some(wire);
+        if conn.blocked {
+            self.recount_wire(slot);
+        }
+        let Some(conn) = self.conns.get(slot) else { return };
         if conn.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
             self.drop_outbox(slot);
         }
@@ -150,6 +154,10 @@ impl Net {
 
     /// Says on an encrypted connection that nothing follows. Whether all has gone out.
     pub(crate) fn close_wire(&mut self, slot: u32) -> bool {
+        // Behind it nothing may follow.
+        if self.conns.get(slot).is_some_and(|conn| conn.outbox.is_some()) {
+            return false;
+        }
         let wire = |net: &mut Self| -> Option<usize> {
             let wire = net.conns.get_mut(slot)?.rare.as_mut()?.wire.as_mut()?;
             wire.session.close_notify(&mut wire.out);
@@ -198,6 +206,7 @@ impl Loop {
                 Ok(len) => {
                     let drained = len < self.cipher.len() && !hung_up;
                     self.decrypt(slot, len, drained);
+                    self.net.recount_wire(slot);
                     if drained {
                         return;
                     }
@@ -217,7 +226,6 @@ impl Loop {
         let mut at = 0;
         while let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over()) {
             let Some(wire) = conn.rare.as_mut().and_then(|rare| rare.wire.as_mut()) else { return };
-            let was_handshaking = wire.is_handshaking();
             let taken = match wire.session.receive(&mut self.cipher[at..len], &mut self.rx, &mut wire.out) {
                 Ok(taken) => taken,
                 Err(failure) => return self.failed_wire(slot, failure),
@@ -229,9 +237,6 @@ impl Loop {
             }
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
-            if was_handshaking && taken.handshake_done {
-                self.net.recount_wire(slot);
-            }
             if taken.close_notify {
                 return self.ended(slot);
             }

@@ -1,17 +1,15 @@
-//! What is the host's own: timers, watches on its descriptors, and other threads.
+//! What is the host's own: timers, and watches on its descriptors.
 
 mod common;
 
-use common::raw::{Raw, TEXT, frame, wait_for};
-use common::{Bench, Hooks, Told};
-use dari::{Config, Error, Listen, Loop, Message, Net, Readiness, Remote, RemoteCall};
+use common::raw::{TEXT, frame, wait_for};
+use common::{Bench, Hooks};
+use dari::{Config, Error, Listen, Loop, Net, Readiness};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 fn new_loop() -> Loop {
@@ -270,168 +268,4 @@ fn a_watch_is_for_something_and_on_something() {
     assert!(event_loop.net().watch(fd, READ, Box::new(|_, _, _| {})).is_ok());
     let twice = event_loop.net().watch(fd, READ, Box::new(|_, _, _| {}));
     assert!(matches!(twice, Err(Error::System { errno: libc::EEXIST, .. })));
-}
-
-// --- other threads ----------------------------------------------------------------------------------------------
-
-/// Notes its number when it is called, and counts when it is dropped.
-struct Call {
-    thread: usize,
-    number: usize,
-    called: Arc<Mutex<Vec<(usize, usize)>>>,
-    dropped: Arc<AtomicUsize>,
-}
-
-impl RemoteCall for Call {
-    fn call(self: Box<Self>, _: &mut Net) {
-        self.called.lock().unwrap().push((self.thread, self.number));
-    }
-
-    fn dropped(self: Box<Self>) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn calls_of_many_threads_arrive_once_each_and_in_the_order_of_their_thread() {
-    const THREADS: usize = 4;
-    const CALLS: usize = 10_000;
-    let mut event_loop = new_loop();
-    let called = Arc::new(Mutex::new(Vec::new()));
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|thread| {
-            let (remote, called, dropped) = (event_loop.net().remote(), Arc::clone(&called), Arc::clone(&dropped));
-            std::thread::spawn(move || {
-                for number in 0..CALLS {
-                    let (called, dropped) = (Arc::clone(&called), Arc::clone(&dropped));
-                    remote.call(Box::new(Call { thread, number, called, dropped })).unwrap();
-                }
-            })
-        })
-        .collect();
-    wait_for("all calls", || {
-        // Without an end: only being woken lets it go on.
-        event_loop.turn(Some(1000)).unwrap();
-        (called.lock().unwrap().len() == THREADS * CALLS).then_some(())
-    });
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    event_loop.turn(Some(0)).unwrap();
-    let called = called.lock().unwrap();
-    for thread in 0..THREADS {
-        let numbers = called.iter().filter(|call| call.0 == thread).map(|call| call.1);
-        assert!(numbers.eq(0..CALLS), "thread {thread}");
-    }
-    assert_eq!(dropped.load(Ordering::Relaxed), 0);
-}
-
-fn call_numbered(
-    remote: &Remote,
-    number: usize,
-    called: &Arc<Mutex<Vec<(usize, usize)>>>,
-    dropped: &Arc<AtomicUsize>,
-) {
-    let (called, dropped) = (Arc::clone(called), Arc::clone(dropped));
-    remote.call(Box::new(Call { thread: 0, number, called, dropped })).unwrap();
-}
-
-#[test]
-fn calls_that_were_not_made_are_dropped_when_the_loop_closes() {
-    let mut event_loop = new_loop();
-    let (called, dropped) = (Arc::default(), Arc::default());
-    let remote = event_loop.net().remote();
-    for number in 0..3 {
-        call_numbered(&remote, number, &called, &dropped);
-    }
-    event_loop.close();
-    assert_eq!((called.lock().unwrap().len(), dropped.load(Ordering::Relaxed)), (0, 3));
-    let call = Box::new(Call { thread: 0, number: 3, called: Arc::clone(&called), dropped: Arc::clone(&dropped) });
-    assert_eq!(remote.call(call), Err(Error::Stale));
-}
-
-#[test]
-fn calls_that_were_not_made_are_dropped_when_the_loop_is() {
-    let mut event_loop = new_loop();
-    let (called, dropped) = (Arc::default(), Arc::default());
-    let remote = event_loop.net().remote();
-    for number in 0..3 {
-        call_numbered(&remote, number, &called, &dropped);
-    }
-    drop(event_loop);
-    assert_eq!((called.lock().unwrap().len(), dropped.load(Ordering::Relaxed)), (0, 3));
-    let call = Box::new(Call { thread: 0, number: 3, called: Arc::clone(&called), dropped: Arc::clone(&dropped) });
-    assert_eq!(remote.call(call), Err(Error::Stale));
-    // Too late, and harmless.
-    let _ = remote.stop();
-}
-
-#[test]
-fn more_calls_than_can_wait_are_refused() {
-    let mut event_loop = new_loop();
-    let (called, dropped): (Arc<Mutex<Vec<_>>>, Arc<_>) = (Arc::default(), Arc::default());
-    let remote = event_loop.net().remote();
-    for number in 0..64 << 10 {
-        call_numbered(&remote, number, &called, &dropped);
-    }
-    let one_more =
-        Box::new(Call { thread: 0, number: 0, called: Arc::clone(&called), dropped: Arc::clone(&dropped) });
-    assert_eq!(remote.call(one_more), Err(Error::Full));
-    event_loop.turn(Some(0)).unwrap();
-    assert_eq!(called.lock().unwrap().len(), 64 << 10);
-    call_numbered(&remote, 0, &called, &dropped);
-    event_loop.turn(Some(0)).unwrap();
-    assert_eq!(called.lock().unwrap().len(), (64 << 10) + 1);
-}
-
-#[test]
-fn a_call_may_send_and_may_call_again() {
-    struct Again(Remote, u32);
-    impl RemoteCall for Again {
-        fn call(self: Box<Self>, net: &mut Net) {
-            net.publish("all", None, Message::text(&self.1.to_string())).unwrap();
-            if self.1 > 0 {
-                self.0.call(Box::new(Self(self.0.clone(), self.1 - 1))).unwrap();
-            }
-        }
-    }
-    let mut bench = Bench::new(Listen::default(), |log| {
-        Hooks::new(log, |net, conn, told| {
-            if let Told::Open = told {
-                net.subscribe(conn, "all").unwrap();
-            }
-        })
-    });
-    let mut raw: Raw = bench.open_raw();
-    let remote = bench.net().remote();
-    remote.call(Box::new(Again(remote.clone(), 3))).unwrap();
-    let mut heard = Vec::new();
-    bench.until("all of them", |_| {
-        heard.extend(raw.take_frame().map(|(_, payload)| payload));
-        heard.len() == 4
-    });
-    assert_eq!(heard, [b"3", b"2", b"1", b"0"]);
-}
-
-#[test]
-fn stop_from_another_thread_ends_run_and_the_loop_lives_on() {
-    let mut bench = Bench::new(Listen::default(), Hooks::echo);
-    let mut raw = bench.open_raw();
-    for _ in 0..3 {
-        let remote = bench.net().remote();
-        let (running, waits) = mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            waits.recv().unwrap();
-            remote.stop().unwrap();
-        });
-        bench.net().timer(0, 0, Box::new(move |_, _| running.send(()).unwrap())).unwrap();
-        bench.event_loop.run().unwrap();
-        thread.join().unwrap();
-        raw.say(&frame(TEXT, b"still there?"));
-        bench.until("an echo", |_| raw.take_frame().is_some());
-    }
-    // Before it runs, a stop counts as well.
-    bench.net().remote().stop().unwrap();
-    bench.event_loop.run().unwrap();
-    bench.net().stop();
-    bench.event_loop.run().unwrap();
 }

@@ -133,8 +133,14 @@ fn incompatible(wrong: &PeerIncompatible) -> String {
         | PeerIncompatible::NamedGroupsExtensionRequired
         | PeerIncompatible::KeyShareExtensionRequired => "key exchange",
         PeerIncompatible::NoSignatureSchemesInCommon
-        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon
-        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => "kind of signature for the certificates here",
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            "kind of signature for the certificates here"
+        }
+        // RFC 5246 7.4.1.4.1: TLS 1.2 brought them.
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+            return "the peer names no kinds of signature, as those do who speak nothing newer than TLS 1.1"
+                .to_owned();
+        }
         wrong => return format!("the peer lacks what is needed here ({wrong:?})"),
     };
     format!("the peer and this side have no common {what}")

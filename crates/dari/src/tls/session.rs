@@ -161,8 +161,10 @@ impl Session {
         if let Some(failure) = &self.failure {
             return Err(TlsFailure::clone(failure));
         }
-        if self.closed {
-            return Err(TlsFailure::new(0, "nothing follows a close_notify"));
+        // The caller's mistake, from which the connection does not suffer.
+        if self.closed || self.is_handshaking() {
+            let why = if self.closed { "nothing follows a close_notify" } else { "the handshake is not over" };
+            return Err(TlsFailure::new(0, why));
         }
         let records = plain.len().div_ceil(RECORD) + 1;
         let room = plain.len() + records * OVERHEAD;
@@ -227,9 +229,8 @@ impl Session {
         if handed > MESSAGE {
             return Err(self.remember(TlsFailure::new(0, "the peer sent a handshake message in too many pieces")));
         }
-        // What is used up gives its memory back.
-        let is_needed = !rest.is_empty() && !self.is_over();
-        (self.partial, self.handed) = if is_needed { (rest, handed) } else { (Vec::new(), 0) };
+        self.handed = handed;
+        self.partial = if self.is_over() { Vec::new() } else { rest };
         Ok(())
     }
 
@@ -331,7 +332,7 @@ impl Side {
         out: &mut Vec<u8>,
     ) -> Result<(), &'static str> {
         if self.common().wants_write() {
-            self.flush(handed, out).map_err(|_| "the connection has failed")?;
+            self.flush(handed, out).map_err(|_| "the connection can not be written to")?;
         }
         match self {
             Self::Server(side) => say(side.process_tls_records(handed), plain, room, out),
@@ -383,7 +384,7 @@ fn say<D>(
     out: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
     let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
-        return Err("the handshake is not over");
+        return Err("the connection can not be written to");
     };
     let said = append(room, out, |room| {
         let said = match plain {

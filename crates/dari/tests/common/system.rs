@@ -1,6 +1,8 @@
-//! poll(2), resource limits, signals and fork: what the standard library does not offer. The only unsafe code of the
-//! tests.
+//! poll(2), resource limits, signals, fork, an allocator that counts: what the standard library does not offer. The only
+//! unsafe code of the tests.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -87,4 +89,36 @@ pub(crate) fn in_child(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: `status` lives through the call, and the child is ours.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     waited == pid && status == 0
+}
+
+thread_local! {
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, and a count of what this thread has and did not free.
+pub(crate) struct Counting;
+
+impl Counting {
+    pub(crate) fn live() -> isize {
+        LIVE.get()
+    }
+
+    fn count(size: usize, sign: isize) {
+        LIVE.set(LIVE.get() + sign * isize::try_from(size).unwrap_or_default());
+    }
+}
+
+// SAFETY: all is passed on as it comes; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::count(layout.size(), 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        Self::count(layout.size(), -1);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(place, layout) }
+    }
 }

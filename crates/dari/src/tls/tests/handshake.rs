@@ -106,6 +106,15 @@ fn without_a_version_in_common_both_know_why() {
     let (text, sent, received) = Pair::new(&old, "localhost", &only(&server, &TLS13)).how_it_failed();
     assert_eq!(text, "the peer and this side have no common version: this side speaks TLS 1.2 and 1.3");
     assert_eq!((sent, received), (70, 70));
+
+    // The first words of TLS 1.1: no extensions, one cipher (RFC 4346 7.4.1.2).
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    let mut end = End::new(Session::server(&server).unwrap(), Vec::new());
+    end.take(hello, &mut || usize::MAX);
+    let text = "the peer names no kinds of signature, as those do who speak nothing newer than TLS 1.1".to_owned();
+    assert_eq!(end.failure, Some(TlsFailure { alert: 40, received: false, text }));
 }
 
 fn only_client(ca: &Ca, version: &'static SupportedProtocolVersion) -> Tls {
@@ -205,9 +214,12 @@ fn who_does_not_speak_tls_is_told_so() {
     pair.client.take(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), &mut || usize::MAX);
     let failure = pair.client.failure.unwrap();
     assert_eq!(failure.text, "the peer does not speak TLS (its first bytes are \"HTTP/1.1 400 Bad\")");
-    let mut end = End::new(Session::server(&server).unwrap(), Vec::new());
-    end.take(vec![0xff; 100], &mut || usize::MAX);
-    assert!(end.failure.unwrap().text.starts_with("the peer does not speak TLS (its first bytes are \"\\xff\\xff"));
+    // A header is enough, whatever in it is wrong: it would announce 8 KiB, or too much.
+    for header in [[0xff, 3, 3, 32, 0], [22, 99, 3, 32, 0], [22, 3, 3, 255, 0]] {
+        let mut end = End::new(Session::server(&server).unwrap(), Vec::new());
+        end.take(header.to_vec(), &mut || 1);
+        assert!(end.failure.is_some() && end.out == [21, 3, 3, 0, 2, 2, 50]);
+    }
 }
 
 #[test]

@@ -106,9 +106,11 @@ fn an_end_that_was_said_differs_from_one_that_was_not() {
         pair.client.session.close_notify(&mut pair.client.out);
         pair.client.session.close_notify(&mut pair.client.out);
         let mut bytes = std::mem::take(&mut pair.client.out);
-        bytes.extend(b"what follows is not looked at");
+        bytes.extend(b"\x17\x03\x03\x40\x00what follows is not looked at");
+        let held = pair.server.session.held();
         pair.server.take(bytes, &mut || usize::MAX);
         assert!(pair.server.last.close_notify && pair.server.failure.is_none());
+        assert_eq!(pair.server.session.held(), held);
         assert_eq!(pair.server.got, b"last words");
         // It may still answer, but nobody listens any more.
         pair.server.send(b"answer");
@@ -135,11 +137,14 @@ fn who_has_only_heard_the_end_may_go_on() {
 #[test]
 fn nothing_is_said_before_the_handshake_is_over() {
     let ca = Ca::new("test");
-    let mut end = End::new(Session::server(&ca.issue(&["localhost"]).tls()).unwrap(), Vec::new());
-    end.session.close_notify(&mut end.out);
-    assert!(end.out.is_empty());
-    assert_eq!(end.session.send(b"early", &mut end.out).unwrap_err().text, "the handshake is not over");
-    assert!(end.out.is_empty());
+    let mut pair = Pair::new(&trusting(&ca), "localhost", &ca.issue(&["localhost"]).tls());
+    pair.server.session.close_notify(&mut pair.server.out);
+    let early = pair.server.session.send(b"early", &mut pair.server.out).unwrap_err();
+    assert_eq!((&*early.text, pair.server.out.len()), ("the handshake is not over", 0));
+    pair.talk().must_be_open();
+    pair.server.send(b"now");
+    pair.talk();
+    assert_eq!(pair.client.got, b"now");
 }
 
 #[test]
@@ -197,7 +202,14 @@ fn where_there_is_no_room_nothing_is_taken() {
     // Too little for any record, be it whole or half there.
     let again = pair.server.session.receive(&mut cipher[got.consumed..], &mut [0; 10], &mut Vec::new()).unwrap();
     assert_eq!((again.consumed, again.produced), (0, 0));
-    pair.server.take(cipher[got.consumed..].to_vec(), &mut || usize::MAX);
+    let (half, rest) = cipher[got.consumed..].split_at_mut(RECORD);
+    pair.server.take(half.to_vec(), &mut || usize::MAX);
+    let mut none = [0; 10];
+    let again = pair.server.session.receive(rest, &mut none, &mut Vec::new()).unwrap();
+    assert!(again.consumed < rest.len() && again.produced == 0);
+    let last = pair.server.session.receive(&mut [], &mut plain, &mut Vec::new()).unwrap();
+    pair.server.got.extend(&plain[..last.produced]);
+    pair.server.take(rest[again.consumed..].to_vec(), &mut || usize::MAX);
     assert!(pair.server.got == pattern(100_000)[got.produced..]);
 }
 
@@ -265,4 +277,23 @@ fn half_a_message_of_the_handshake_keeps_nobody_from_sending() {
         pair.client.session.close_notify(&mut pair.client.out);
         assert!(pair.talk().must_be_open().server.last.close_notify);
     }
+}
+
+#[test]
+fn half_a_message_of_the_handshake_may_be_the_last_that_is_heard() {
+    let ca = Ca::new("test");
+    let server = with_server(&ca.issue(&["localhost"]).tls(), |config| config.max_fragment_size = Some(40));
+    let mut pair = Pair::new(&trusting(&ca), "localhost", &server);
+    let mut all = || usize::MAX;
+    while pair.server.session.is_handshaking() {
+        pair.client.take(std::mem::take(&mut pair.server.out), &mut all);
+        pair.server.take(std::mem::take(&mut pair.client.out), &mut all);
+    }
+    let rest = pair.server.out.split_off(100);
+    pair.client.take(std::mem::take(&mut pair.server.out), &mut all);
+    pair.client.session.close_notify(&mut pair.client.out);
+    let said = pair.client.out.len();
+    pair.client.session.close_notify(&mut pair.client.out);
+    pair.client.take(rest, &mut all);
+    assert_eq!((pair.client.out.len(), &pair.client.failure), (said, &None));
 }
