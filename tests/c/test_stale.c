@@ -17,6 +17,8 @@ static int names_nothing(dari_loop_t *loop, uint64_t id) {
     const dari_listener_t listener = {id};
     const dari_timer_t timer = {id};
     const dari_watch_t watch = {id};
+    const dari_dial_t dial = {id};
+    int32_t fd = 7;
     static dari_payload_t *payload;
     char text[64] = "untouched";
     size_t len = 7;
@@ -39,6 +41,8 @@ static int names_nothing(dari_loop_t *loop, uint64_t id) {
     nothing &= dari_conn_respond_piece(loop, conn, "x", 1) == DARI_ERR_STALE;
     nothing &= dari_conn_subscribe(loop, conn, "topic") == DARI_ERR_STALE;
     nothing &= dari_conn_unsubscribe(loop, conn, "topic") == DARI_ERR_STALE;
+    nothing &= dari_conn_release(loop, conn, &fd, NULL, 0, NULL) == DARI_ERR_STALE && fd == -1;
+    nothing &= dari_dial_stop(loop, dial) == DARI_ERR_STALE;
     nothing &= dari_listener_close(loop, listener) == DARI_ERR_STALE;
     nothing &= dari_timer_cancel(loop, timer) == DARI_ERR_STALE;
     nothing &= dari_watch_cancel(loop, watch) == DARI_ERR_STALE;
@@ -46,6 +50,8 @@ static int names_nothing(dari_loop_t *loop, uint64_t id) {
     nothing &= dari_conn_backlog(loop, conn) == 0;
     nothing &= dari_conn_data(loop, conn) == NULL;
     nothing &= dari_conn_protocol(loop, conn).data == NULL;
+    nothing &= dari_conn_certificate(loop, conn).data == NULL;
+    nothing &= dari_conn_dial(loop, conn).id == 0;
     nothing &= dari_request_method(loop, conn).data == NULL;
     nothing &= dari_request_target(loop, conn).data == NULL;
     nothing &= dari_request_body(loop, conn).data == NULL;
@@ -59,14 +65,28 @@ struct zoo {
     struct pair pair;
     dari_timer_t timer;
     dari_watch_t watch;
+    dari_dial_t dial;
+    dari_remote_t *remote;
     int ends[2];
 };
+enum { ZOO = 6 };
+
+static void zoo_ids(const struct zoo *zoo, uint64_t ids[ZOO]) {
+    ids[0] = zoo->pair.client.conn.id;
+    ids[1] = zoo->pair.server.conn.id;
+    ids[2] = zoo->pair.listener.id;
+    ids[3] = zoo->timer.id;
+    ids[4] = zoo->watch.id;
+    ids[5] = zoo->dial.id;
+}
 
 static void zoo_open(struct zoo *zoo) {
     pair_open(&zoo->pair, NULL, NULL);
     CHECK(pipe(zoo->ends) == 0);
     CHECK(dari_timer_new(zoo->pair.loop, 3600000, 0, on_timer, NULL, &zoo->timer) == DARI_OK);
     CHECK(dari_watch_new(zoo->pair.loop, zoo->ends[0], DARI_WATCH_READ, on_watch, NULL, &zoo->watch) == DARI_OK);
+    zoo->dial = dari_conn_dial(zoo->pair.loop, zoo->pair.client.conn);
+    CHECK(zoo->dial.id != 0 && dari_remote_new(zoo->pair.loop, &zoo->remote) == DARI_OK);
     CHECK(dari_conn_set_data(zoo->pair.loop, zoo->pair.server.conn, zoo) == DARI_OK);
     CHECK(dari_conn_subscribe(zoo->pair.loop, zoo->pair.server.conn, "mine") == DARI_OK);
 }
@@ -84,13 +104,18 @@ static int zoo_is_well(struct zoo *zoo) {
 }
 
 static int zoo_has(const struct zoo *zoo, uint64_t id) {
-    return id == zoo->pair.client.conn.id || id == zoo->pair.server.conn.id || id == zoo->pair.listener.id ||
-           id == zoo->timer.id || id == zoo->watch.id;
+    uint64_t ids[ZOO];
+    int has = 0;
+    zoo_ids(zoo, ids);
+    for (size_t i = 0; i < ZOO; i++) has |= id == ids[i];
+    return has;
 }
 
 static void zoo_free(struct zoo *zoo) {
     CHECK(dari_timer_cancel(zoo->pair.loop, zoo->timer) == DARI_OK);
     CHECK(dari_watch_cancel(zoo->pair.loop, zoo->watch) == DARI_OK);
+    CHECK(dari_dial_stop(zoo->pair.loop, zoo->dial) == DARI_OK);
+    dari_remote_free(zoo->remote);
     CHECK(dari_listener_close(zoo->pair.loop, zoo->pair.listener) == DARI_OK);
     pair_free(&zoo->pair);
     close(zoo->ends[0]);
@@ -109,7 +134,12 @@ static void made_up_ids_name_nothing(void) {
         dice ^= dice << 13;
         dice ^= dice >> 7;
         dice ^= dice << 17;
-        if (!zoo_has(&zoo, dice)) wrong += !names_nothing(zoo.pair.loop, dice);
+        if (zoo_has(&zoo, dice)) continue;
+        wrong += !names_nothing(zoo.pair.loop, dice);
+        /* From afar they are passed over, later. */
+        if (i % 50 != 0) continue;
+        wrong += dari_remote_send(zoo.remote, (dari_conn_t){dice}, DARI_TEXT, "x", 1) != DARI_OK;
+        wrong += dari_remote_close(zoo.remote, (dari_conn_t){dice}, 1000, NULL) != DARI_OK;
     }
     CHECK(wrong == 0);
     CHECK(zoo_is_well(&zoo));
@@ -118,15 +148,11 @@ static void made_up_ids_name_nothing(void) {
 
 static void ids_that_are_nearly_right_name_nothing(void) {
     struct zoo zoo;
-    uint64_t ids[5];
+    uint64_t ids[ZOO];
     int wrong = 0;
     zoo_open(&zoo);
-    ids[0] = zoo.pair.client.conn.id;
-    ids[1] = zoo.pair.server.conn.id;
-    ids[2] = zoo.pair.listener.id;
-    ids[3] = zoo.timer.id;
-    ids[4] = zoo.watch.id;
-    for (size_t i = 0; i < 5; i++)
+    zoo_ids(&zoo, ids);
+    for (size_t i = 0; i < ZOO; i++)
         for (unsigned bit = 0; bit < 64; bit++) {
             const uint64_t near[] = {ids[i] ^ (uint64_t)1 << bit, ids[i] + ((uint64_t)1 << bit),
                                      ids[i] - ((uint64_t)1 << bit), ids[i] << bit, ids[i] >> bit, ~ids[i]};
@@ -140,15 +166,14 @@ static void ids_that_are_nearly_right_name_nothing(void) {
 
 static void ids_of_another_loop_name_nothing(void) {
     struct zoo one, two;
+    uint64_t ids[ZOO];
     dari_conn_t conn = {0};
     zoo_open(&one);
     zoo_open(&two);
-    CHECK(names_nothing(one.pair.loop, two.pair.client.conn.id));
-    CHECK(names_nothing(one.pair.loop, two.pair.server.conn.id));
-    CHECK(names_nothing(one.pair.loop, two.pair.listener.id));
-    CHECK(names_nothing(one.pair.loop, two.timer.id));
-    CHECK(names_nothing(one.pair.loop, two.watch.id));
-    CHECK(names_nothing(two.pair.loop, one.pair.client.conn.id));
+    zoo_ids(&one, ids);
+    for (size_t i = 0; i < ZOO; i++) CHECK(names_nothing(two.pair.loop, ids[i]));
+    zoo_ids(&two, ids);
+    for (size_t i = 0; i < ZOO; i++) CHECK(names_nothing(one.pair.loop, ids[i]));
     /* Except for somebody else's is except for nobody. */
     CHECK(dari_loop_publish(one.pair.loop, "mine", two.pair.server.conn, DARI_TEXT, "all", 3) == DARI_OK);
     TURN_UNTIL(one.pair.loop, side_heard(&one.pair.client, 'm'));
@@ -161,18 +186,14 @@ static void ids_of_another_loop_name_nothing(void) {
 
 static void ids_of_a_loop_that_is_gone_name_nothing_on_the_next(void) {
     struct zoo zoo;
-    uint64_t ids[5];
+    uint64_t ids[ZOO];
     zoo_open(&zoo);
     for (int round = 0; round < 3; round++) {
-        ids[0] = zoo.pair.client.conn.id;
-        ids[1] = zoo.pair.server.conn.id;
-        ids[2] = zoo.pair.listener.id;
-        ids[3] = zoo.timer.id;
-        ids[4] = zoo.watch.id;
+        zoo_ids(&zoo, ids);
         zoo_free(&zoo);
         /* Most likely where the old one was. */
         zoo_open(&zoo);
-        for (size_t i = 0; i < 5; i++) CHECK(names_nothing(zoo.pair.loop, ids[i]));
+        for (size_t i = 0; i < ZOO; i++) CHECK(names_nothing(zoo.pair.loop, ids[i]));
         CHECK(zoo_is_well(&zoo));
     }
     zoo_free(&zoo);
