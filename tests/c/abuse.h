@@ -51,6 +51,8 @@ static struct {
     const struct place *place;
     const struct action *action;
     enum behind behind;
+    /* DARI_SLOW_*. */
+    uint32_t slow;
     size_t crowd;
     unsigned random;
     dari_loop_t *loop;

@@ -34,21 +34,22 @@ static void apply_all(const enum verb *verbs, size_t count) {
         apply_all(verbs, sizeof verbs / sizeof verbs[0]);                                          \
     } while (0)
 
-/* Sends until it is refused, for whatever reason. */
+/* Sends until it is refused, for whatever reason, or nothing more is gained by it. */
 static void fill(struct guest *guest, size_t size) {
     static const char block[256 << 10];
+    const size_t most = cell.slow == DARI_SLOW_DROP_OLDEST ? 60 : 1000;
     int32_t got = 0;
-    size_t sent = 0;
-    for (; got >= 0 && sent < 1000; sent++) {
+    for (size_t sent = 0; sent < most; sent++) {
         unsigned is = situations(guest);
         got = dari_conn_send(cell.loop, guest->conn, DARI_BINARY, block, size);
-        REQUIRE(got >= 0 || got == DARI_ERR_FULL || got == DARI_ERR_STATE || (is & (OVER | STALE | BETWEEN)));
+        REQUIRE(got >= 0 || got == DARI_ERR_FULL || got == DARI_ERR_STATE || is & (OVER | STALE | BETWEEN));
         if (got < 0) break;
         REQUIRE(is & OPEN);
         guest->is = OPEN | FULL | (cell.behind == RESET || cell.unsure ? (unsigned)OVER : 0);
     }
-    REQUIRE(sent < 1000);
-    if (got == DARI_ERR_FULL && guest->is & FULL) guest->is &= ~(unsigned)OPEN;
+    REQUIRE(got < 0 || cell.slow == DARI_SLOW_DROP_OLDEST);
+    if (got == DARI_ERR_FULL && cell.slow == DARI_SLOW_REFUSE && guest->is & FULL) guest->is &= ~(unsigned)OPEN;
+    if (got == DARI_ERR_FULL) note_full(guest);
 }
 
 static void s_fill(void) {

@@ -125,8 +125,11 @@ static int32_t l_subscribers(void) {
 static int32_t l_publish(void) {
     const dari_conn_t nobody = {0};
     int32_t got = dari_loop_publish(cell.loop, "topic", nobody, DARI_TEXT, "to all", 6);
-    for (size_t i = 0; i < cell.count; i++)
-        if (cell.behind == RESET && (cell.guests[i].is & (OPEN | PARTS | FULL))) cell.guests[i].is |= OVER;
+    for (size_t i = 0; i < cell.count; i++) {
+        struct guest *guest = &cell.guests[i];
+        if (cell.behind == RESET && guest->is & (OPEN | PARTS | FULL)) guest->is |= OVER;
+        if (cell.slow == DARI_SLOW_CLOSE && guest->is & FULL) guest->doomed = 1;
+    }
     return got;
 }
 

@@ -247,6 +247,13 @@ static void note(enum verb verb, struct guest *guest) {
     if (cell.behind == RESET || cell.unsure) guest->is |= OVER;
 }
 
+/* A queue was full when more was to be sent. */
+static void note_full(struct guest *guest) {
+    if (cell.slow != DARI_SLOW_CLOSE || !(guest->is & (OPEN | PARTS | FULL))) return;
+    guest->is = CLOSING | OVER;
+    guest->ended = 1;
+}
+
 /* Calls a function on a guest, and says so if its answer is none of those that it may have. */
 static int32_t apply(enum verb verb, struct guest *guest) {
     unsigned is = situations(guest);
@@ -262,6 +269,7 @@ static int32_t apply(enum verb verb, struct guest *guest) {
     judge(VERBS[verb].function, letters, guest == cell.own ? "own" : "another", got);
     verb_calls[verb]++;
     if (got >= 0 && verb < GETTERS) note(verb, guest);
+    if (got == DARI_ERR_FULL) note_full(guest);
     return got;
 }
 

@@ -131,7 +131,7 @@ static size_t guests_that(unsigned are) {
 
 static void start(void) {
     const dari_limits_t limits = {
-        .struct_size = sizeof limits, .high_water = 4 << 10, .low_water = 1 << 10, .max_backlog = 64 << 10};
+        .struct_size = sizeof limits, .high_water = 4 << 10, .low_water = 1 << 10, .max_backlog = 64 << 10, .slow = cell.slow};
     const dari_listen_t how = {.struct_size = sizeof how,
                                .limits = &limits,
                                .max_conns = cell.place->hook == 'l' ? FIRST + cell.crowd : DARI_UNLIMITED};
@@ -356,6 +356,7 @@ static void run_group(const struct place *place, int argc, char **argv) {
                     cell.action = &ACTIONS[a];
                     cell.behind = (enum behind)behind;
                     cell.crowd = !many ? 1 : place->flags & HEAVY ? 1 + crowd / 5 : crowd;
+                    cell.slow = place->is & FULL ? DARI_SLOW_REFUSE : (uint32_t)((a + (size_t)(place - PLACES)) % 3);
                     cell.random = (unsigned)(a * 31 + behind * 7) + (unsigned)many + seed * 1000;
                     snprintf(cell.name, sizeof cell.name, "%s/%.39s/%s/%s/%s", place->name, ACTIONS[a].name,
                              many ? "crowd" : "one", behinds[behind], frees ? "free" : "leave");
