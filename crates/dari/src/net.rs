@@ -322,12 +322,15 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
-        let apart = self.drops_oldest(slot);
         let conn = self.conns.get_mut(slot)?;
         let is_plain = conn.wire().is_none();
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
-        let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
-        queue.apart = apart;
+        let queue = if uses_tx {
+            &mut self.tx
+        } else {
+            let slow = self.endpoints.get(conn.endpoint).map(|at| at.limits.slow);
+            conn.outbox.get_or_insert_with(|| Box::new(Outbox::new(slow == Some(Slow::DropOldest))))
+        };
         let mut out = Outgoing {
             queue,
             shared: if self.publishing { Some(&mut self.shared) } else { None },
