@@ -133,6 +133,14 @@ static void nothing_is_told_beyond_the_level(void) {
     CHECK(journals[DARI_LOG_DEBUG].count > journals[DARI_LOG_INFO].count);
 }
 
+static void a_level_that_is_none_is_refused(void) {
+    const dari_loop_config_t config = {.struct_size = sizeof config, .log_level = 6, .log = write_down};
+    dari_loop_t *loop;
+    CHECK_ERROR(dari_loop_new(&config, &loop), DARI_ERR_ARGUMENT, "log_level");
+    CHECK(loop == NULL);
+    dari_loop_free(loop);
+}
+
 /* Runs a life and more with its standard output and error in a file, which has to stay empty. */
 static void without_a_log_there_is_silence(void) {
     static struct journal journal;
@@ -275,6 +283,7 @@ int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(a_life_is_told_in_order_and_with_its_fields),
         TEST(nothing_is_told_beyond_the_level),
+        TEST(a_level_that_is_none_is_refused),
         TEST(without_a_log_there_is_silence),
         TEST(everything_may_be_called_in_a_log),
         TEST(a_log_may_end_what_it_is_told_of),
