@@ -193,6 +193,10 @@ impl Loop {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if conn.dialling {
             self.net.dialled(slot);
+            // It got through, and the server has ended it in the same breath: read on to the end.
+            if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
+                conn.hung_up |= over;
+            }
             return self.settle(slot);
         }
         conn.hung_up |= over;
