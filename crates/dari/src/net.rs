@@ -305,7 +305,9 @@ impl Net {
             resolver.cancel(id);
         }
         self.farewells -= usize::from(conn.is_farewell);
-        self.timers.cancel(conn.deadline, Due::Conn(slot));
+        if self.conns.len() == 0 {
+            self.timers.forget_conns();
+        }
         let mut nowhere = Vec::new();
         conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
         if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
@@ -320,12 +322,15 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
-        let apart = self.drops_oldest(slot);
         let conn = self.conns.get_mut(slot)?;
         let is_plain = conn.wire().is_none();
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
-        let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
-        queue.apart = apart;
+        let queue = if uses_tx {
+            &mut self.tx
+        } else {
+            let slow = self.endpoints.get(conn.endpoint).map(|at| at.limits.slow);
+            conn.outbox.get_or_insert_with(|| Box::new(Outbox::new(slow == Some(Slow::DropOldest))))
+        };
         let mut out = Outgoing {
             queue,
             shared: if self.publishing { Some(&mut self.shared) } else { None },
@@ -526,10 +531,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
         let (at, _) = conn.due(&endpoint.limits);
-        if at < conn.deadline {
-            self.timers.cancel(conn.deadline, Due::Conn(slot));
-            self.timers.set(at, Due::Conn(slot));
-            conn.deadline = at;
+        let step = Timers::step(at);
+        if step < conn.deadline {
+            self.timers.set_conn(step, slot);
+            conn.deadline = step;
         }
         if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;
