@@ -11,9 +11,9 @@
 //   Exceptions  May leave your callables. None crosses a C frame: the first one
 //               is kept, the loop stops behind the turn it is in, and run() or
 //               turn() throws it.
-//   Callables   Anything that can be called with the arguments that are named,
-//               or with none. It need not be copyable. It is reached by one
-//               indirect call and lives on the heap, once:
+//   Callables   Anything that can be called with the arguments that are named;
+//               the last ones, or all, may be left out. It need not be copyable.
+//               It is reached by one indirect call, and lives on the heap, once:
 //                 of a listener, or of a client with retry_ms   as long as the loop
 //                 of another client                             until its close is over
 //                 of a timer, a watch                           until it is cancelled, or has fired
@@ -43,6 +43,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -490,11 +491,25 @@ inline limited_info lift(state *on, const dari_limited_t *raw) noexcept { return
 inline log_line lift(state *on, const dari_log_t *raw) noexcept { return {on, *raw}; }
 template <class T> std::enable_if_t<std::is_arithmetic_v<T>, T> lift(state *, T raw) noexcept { return raw; }
 
+template <class F, class Args, std::size_t... I>
+constexpr bool takes(std::index_sequence<I...>) noexcept {
+    return std::is_invocable_v<F &, std::tuple_element_t<I, Args>...>;
+}
+
+template <class F, class Args, std::size_t... I>
+void invoke_with(F &function, Args &args, std::index_sequence<I...> first) {
+    if constexpr (takes<F, Args>(first)) {
+        static_cast<void>(std::invoke(function, std::move(std::get<I>(args))...));
+    } else {
+        static_assert(sizeof...(I) > 0, "this callable does not take the arguments that dari.hpp names for it");
+        if constexpr (sizeof...(I) > 0) invoke_with(function, args, std::make_index_sequence<sizeof...(I) - 1>());
+    }
+}
+
+// Calls with as many of the arguments as the function takes.
 template <class F, class... Args> void invoke(F &function, Args... args) {
-    static_assert(std::is_invocable_v<F &, Args...> || std::is_invocable_v<F &>,
-                  "this callable takes neither the arguments that dari.hpp names for it, nor none");
-    if constexpr (std::is_invocable_v<F &, Args...>) static_cast<void>(std::invoke(function, std::move(args)...));
-    else static_cast<void>(std::invoke(function));
+    std::tuple<Args...> all(std::move(args)...);
+    invoke_with(function, all, std::index_sequence_for<Args...>());
 }
 
 // Calls with the arguments of C as those of C++: one for one, but for three hooks.
