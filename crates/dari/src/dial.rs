@@ -380,8 +380,7 @@ impl Net {
                     }
                     TunnelStep::Done => {
                         self.keep_waiting(slot, input);
-                        self.got_through(slot);
-                        return self.read_later(slot);
+                        return self.got_through(slot);
                     }
                 }
             }
@@ -410,6 +409,8 @@ impl Net {
             None => {}
         }
         self.touch(slot);
+        // The server may have spoken first, and no other edge says so.
+        self.read_later(slot);
     }
 
     fn dialling(&mut self, slot: u32) -> Option<&mut Dialling> {
