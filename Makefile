@@ -33,10 +33,10 @@ vpath %.cpp examples-c tests/c
 .PHONY: help
 help:
 	@echo 'make run            build all, serve the chat on http://$(ADDRESS)'
-	@echo 'make test           every test that needs nothing but Rust, cc and make'
+	@echo 'make test           every test that needs nothing but Rust, cc, make and openssl'
 	@echo 'make examples       the library, and every C program into $(OUT)/'
-	@echo 'make header         write include/dari.h; check-header: is it up to date, does it compile'
-	@echo 'make install        header, libraries, dari.pc; PREFIX=$(PREFIX) LIBDIR= DESTDIR='
+	@echo 'make header         write include/dari.h; check-header: is it up to date, do both compile'
+	@echo 'make install        headers, libraries, dari.pc; PREFIX=$(PREFIX) LIBDIR= DESTDIR='
 	@echo 'make uninstall      takes them away again'
 	@echo 'make rust-test c-test examples-test docs-test   parts of `make test`'
 	@echo 'make model              every order of what threads do to the queue between them (loom)'
@@ -171,7 +171,7 @@ install:
 put: export PC := $(PC)
 put:
 	install -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(LIBDIR)/pkgconfig'
-	install -m 644 include/dari.h '$(DESTDIR)$(PREFIX)/include/dari.h'
+	install -m 644 include/dari.h include/dari.hpp '$(DESTDIR)$(PREFIX)/include'
 	install -m 644 $(LIB) '$(DESTDIR)$(LIBDIR)/libdari.a'
 	install -m 755 target/release/libdari.so '$(DESTDIR)$(LIBDIR)/libdari.so.$(VERSION)'
 	ln -sf libdari.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
@@ -179,5 +179,5 @@ put:
 	printenv PC >'$(DESTDIR)$(LIBDIR)/pkgconfig/dari.pc'
 
 uninstall:
-	rm -f '$(DESTDIR)$(PREFIX)/include/dari.h' '$(DESTDIR)$(LIBDIR)/libdari.a' '$(DESTDIR)$(LIBDIR)/pkgconfig/dari.pc'
+	rm -f '$(DESTDIR)$(PREFIX)/include/dari.h' '$(DESTDIR)$(PREFIX)/include/dari.hpp' '$(DESTDIR)$(LIBDIR)/libdari.a' '$(DESTDIR)$(LIBDIR)/pkgconfig/dari.pc'
 	rm -f '$(DESTDIR)$(LIBDIR)/libdari.so' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libdari.so.$(VERSION)'

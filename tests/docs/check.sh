@@ -80,6 +80,8 @@ none "$count blocks of C in documents are parts of files"
 # CC may carry options: it is not quoted.
 check "tests/docs/snippets.c compiles" ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
     -Iinclude -fsyntax-only tests/docs/snippets.c
+check "tests/docs/snippets.cpp compiles" ${CXX:-c++} -std=c++17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+    -Iinclude -fsyntax-only tests/docs/snippets.cpp
 
 # --------------------------------------------------------------------- Links
 

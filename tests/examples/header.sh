@@ -1,12 +1,30 @@
 #!/bin/sh
-# The header: up to date, and fit to stand alone in every C and C++ that dari
-# promises. The shared library: nothing visible but dari_*.
+# The headers: dari.h is up to date, both are fit to stand alone in every C and
+# C++ that dari promises, and dari.hpp leaves out nothing. The shared library:
+# nothing visible but dari_*.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/examples/count.sh
 warn="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 
-compiles() { # COMPILER LANGUAGE STANDARD WARNINGS
-    echo '#include <dari.h>' | $1 -x "$2" "-std=$3" $4 -Iinclude -fsyntax-only -
+compiles() { # HEADER COMPILER LANGUAGE STANDARD WARNINGS
+    echo "#include <$1>" | $2 -x "$3" "-std=$4" $5 -Iinclude -fsyntax-only -
+}
+
+# Each function of dari.h, each hook and setting, and each fact about an end,
+# that dari.hpp does not name.
+left_out() {
+    sed -n 's/^DARI_API .*[ *]\(dari_[a-z_]*\)(.*/\1/p' include/dari.h |
+        while read -r name; do grep -q "\<$name(" include/dari.hpp || echo "$name"; done
+    awk '/^typedef struct/ { fields = "" }
+        /^    [a-z]/ && match($0, /\(\*[a-z_]+\)|[a-z_]+;/) { fields = fields "\n" substr($0, RSTART, RLENGTH) }
+        /^} dari_(handler|limits|listen|connect|loop_config|close|limited|log|past)_t;/ { print fields }' include/dari.h |
+        tr -cd 'a-z_\n' | grep -Evx 'struct_size|reserved|user|' |
+        while read -r name; do grep -Eq "(\.|->|_t::)$name\>" include/dari.hpp || echo "$name"; done
+}
+
+leaves_out_nothing() {
+    names=$(left_out)
+    [ -z "$names" ] || { echo "$names"; return 1; }
 }
 
 only_ours() {
@@ -29,11 +47,16 @@ soname() {
 
 check "include/dari.h is what \`make header\` writes" "${CARGO:-cargo}" run -q -p header-gen --locked -- --check
 for standard in c99 c11 c17; do
-    check "the header alone as $standard" compiles "${CC:-cc}" c $standard "$warn -Wstrict-prototypes"
+    check "dari.h alone as $standard" compiles dari.h "${CC:-cc}" c $standard "$warn -Wstrict-prototypes"
 done
 for standard in c++11 c++17; do
-    check "the header alone as $standard" compiles "${CXX:-c++}" c++ $standard "$warn"
+    check "dari.h alone as $standard" compiles dari.h "${CXX:-c++}" c++ $standard "$warn"
 done
+for standard in c++17 c++20; do
+    check "dari.hpp alone as $standard" compiles dari.hpp "${CXX:-c++}" c++ $standard "$warn"
+    check "dari.hpp in use as $standard" ${CXX:-c++} -std=$standard $warn -Iinclude -fsyntax-only tests/c/test_hpp.cpp
+done
+check "dari.hpp leaves out nothing that dari.h has" leaves_out_nothing
 check "libdari.so shows dari_* and nothing else" only_ours
 check "every function is in the table of tests/c/test_abuse.c" all_abused
 check "libdari.so is named libdari.so.MAJOR.MINOR" soname

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs every example, and tests/c/echo_server, as their users would, and looks
 # at what they print and how they end.     run.sh [FOLDER OF THE PROGRAMS]
-# RUN="valgrind ..." runs each of them under it. Needs nothing but a shell and
-# what `make examples` builds; ends every process that it started.
+# RUN="valgrind ..." runs each of them under it. Needs a shell, openssl and what
+# `make examples` builds; ends every process that it started.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/examples/count.sh
 bin=${1:-target/c}
@@ -218,5 +218,65 @@ hang_up 4
 hang_up 5
 check "chat: says that the page is missing" answers 1 "the page is not in \"nowhere\"" "$bin/chat" 127.0.0.1:0 --folder nowhere
 check "chat: an unknown option is bad usage" answers 2 "usage:" "$bin/chat" --nonsense
+
+# ----------------------------------------------------------------------- bot
+
+serve chat 127.0.0.1:0
+$RUN "$bin/bot_cpp" "ws://127.0.0.1:$port/?nick=bot" 2>"$dir/bot.err" &
+bot=$!
+pids="$pids $bot"
+check "bot_cpp: joins the chat" waits server "bot joined"
+talk 3 jan "ws://127.0.0.1:$port/?nick=jan"
+check "bot_cpp: greets whoever comes" waits jan "<bot> Hello, jan! I answer !help and !time."
+say 3 "!help"
+check "bot_cpp: helps" waits jan "<bot> !time tells the time."
+say 3 "!time"
+check "bot_cpp: tells the time" waits jan " UTC."
+kill -TERM "$pid"
+wait "$pid" "$jan"
+hang_up 3
+check "bot_cpp: waits for a chat that has gone" waits bot.err "attempt 1 in"
+serve chat "127.0.0.1:$port"
+check "bot_cpp: and joins again" waits server "bot joined"
+check "bot_cpp: SIGTERM ends it in order" ends_on TERM "$bot"
+check "bot_cpp: does not wait for a room that will not have it" answers 1 "bot: the server refused the handshake" "$bin/bot_cpp" "ws://127.0.0.1:$port/two%20words"
+check "bot_cpp: not a URL" answers 1 "bot: dari_loop_connect: " "$bin/bot_cpp" nonsense
+kill -TERM "$pid"
+wait "$pid"
+
+# ----------------------------------------------------------------------- wss
+
+# A certificate that is its own CA, in NAME.pem, and its key in NAME.key.
+certificate() { # NAME ALTERNATIVE-NAMES
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$1" \
+        -addext "subjectAltName=$2" -addext basicConstraints=critical,CA:FALSE \
+        -keyout "$dir/$1.key" -out "$dir/$1.pem" 2>"$dir/out" || { cat "$dir/out"; return 1; }
+}
+
+command -v openssl >/dev/null || { fail "openssl is missing: apt-get install openssl"; summary; }
+check "openssl makes certificates" certificate old DNS:localhost
+check "and another one" certificate new DNS:localhost
+cp "$dir/old.pem" "$dir/cert"
+cp "$dir/old.key" "$dir/key"
+serve wss_server 127.0.0.1:0 "$dir/cert" "$dir/key"
+url="wss://localhost:$port/"
+check "wss_client: hears itself" answers 0 hello "$bin/wss_client" "$url" --ca "$dir/old.pem"
+check "wss_client: trusts nobody whom it does not know" answers 1 "the TLS handshake failed" "$bin/wss_client" "$url"
+check "wss_client: nor a certificate for another name" answers 1 "the TLS handshake failed" "$bin/wss_client" "wss://127.0.0.1:$port/" --ca "$dir/old.pem"
+check "wss_client: speaks ws, too" answers 1 "close: " "$bin/wss_client" "ws://127.0.0.1:$port/"
+cp "$dir/new.pem" "$dir/cert"
+kill -HUP "$pid"
+check "wss_server: a certificate without its key is refused" waits server.err "wss_server: dari_tls_reload: "
+check "wss_server: and the old one goes on" answers 0 hello "$bin/wss_client" "$url" --ca "$dir/old.pem"
+cp "$dir/new.key" "$dir/key"
+kill -HUP "$pid"
+check "wss_server: SIGHUP reads the certificate again" waits server.err "the certificate was read again"
+check "wss_server: and new connections get it" answers 0 hello "$bin/wss_client" "$url" --ca "$dir/new.pem"
+check "wss_server: in place of the old one" answers 1 "the TLS handshake failed" "$bin/wss_client" "$url" --ca "$dir/old.pem"
+check "wss_server: SIGTERM ends it in order" ends_on TERM "$pid"
+check "wss_server: says which file will not do" answers 1 "$dir/nonsense" "$bin/wss_server" 127.0.0.1:0 "$dir/nonsense" "$dir/key"
+check "wss_server: no certificate is bad usage" answers 2 "usage:" "$bin/wss_server" 127.0.0.1:0
+check "wss_client: says which file will not do" answers 1 "$dir/nonsense" "$bin/wss_client" "$url" --ca "$dir/nonsense"
+check "wss_client: no URL is bad usage" answers 2 "usage:" "$bin/wss_client"
 
 summary
