@@ -105,7 +105,7 @@ impl Cause {
             Self::Dns => "the name could not be resolved",
             Self::Connect => "the connection could not be made",
             Self::Proxy => "the proxy refused",
-            Self::Tls => "the TLS handshake failed",
+            Self::Tls => "TLS failed",
             Self::Refused => "the server refused the handshake",
         }
     }

@@ -6,6 +6,7 @@ use crate::cause::{Close, End, Scene, judge};
 use crate::config::NEVER;
 use crate::conn::{Conn, Finish};
 use crate::log::Level;
+use crate::wire::Wire;
 use crate::{ConnId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
 use std::time::{Duration, Instant};
@@ -177,7 +178,8 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) {
         return;
     }
     let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
-    let (waiting, messages_waiting) = conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.messages()));
+    let messages_waiting = conn.outbox.as_ref().map_or(0, |outbox| outbox.messages());
+    let (waiting, messages_waiting) = (conn.queued(), messages_waiting + conn.wire().map_or(0, Wire::messages));
     let close = Close::new(Scene {
         end,
         closing: conn.core.closing(),

@@ -319,7 +319,7 @@ impl Net {
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
         let apart = self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest);
         let conn = self.conns.get_mut(slot)?;
-        let is_plain = conn.wire().is_none();
+        let (is_plain, sealed) = (conn.wire().is_none(), conn.wire().map_or(0, Wire::queued));
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
         let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
         queue.apart = apart;
@@ -339,7 +339,7 @@ impl Net {
         conn.blocked = blocked;
         if !uses_tx {
             match &mut conn.outbox {
-                Some(outbox) if outbox.is_empty() => self.drop_outbox(slot),
+                Some(outbox) if outbox.is_empty() && sealed == 0 => self.drop_outbox(slot),
                 Some(outbox) => {
                     if outbox.moved == 0 {
                         outbox.moved = self.now.max(1);
