@@ -107,9 +107,9 @@ impl Net {
             (true, Some(tls)) => Some(tls),
             (true, None) => Some(self.default_tls()?),
         };
-        if let (Some(tls), Some(name)) = (&tls, &how.tls_name) {
+        if let Some(tls) = &tls {
             // The name has to be one, now rather than later.
-            Wire::client(tls, name)?;
+            Wire::client(tls, &tls_name(how.tls_name.as_deref(), &url))?;
         }
         let retry = how.retry.map(|retry| {
             Retry::new(Rule { first_ms: retry.first_ms, longest_ms: retry.longest_ms, count: retry.count })
@@ -339,6 +339,7 @@ impl Net {
                     dialling.stage = Stage::Proxy(tunnel);
                 }
                 self.say_to_proxy(slot, &request);
+                self.hear_proxy(slot);
             }
             Some(Err(error)) => self.end_with(slot, End::Proxy(0), error.to_string()),
         }
@@ -380,8 +381,7 @@ impl Net {
                     }
                     TunnelStep::Done => {
                         self.keep_waiting(slot, input);
-                        self.got_through(slot);
-                        return self.read_later(slot);
+                        return self.got_through(slot);
                     }
                 }
             }
@@ -393,13 +393,8 @@ impl Net {
     /// The way to the server is free: what is queued may go out.
     fn got_through(&mut self, slot: u32) {
         let dial = self.dial_of(slot);
-        let wire = dial.and_then(|dial| {
-            let name = dial.tls_name.clone().unwrap_or_else(|| match &dial.url.host {
-                Host::Address(address) => address.to_string(),
-                host => host.to_string(),
-            });
-            Some(Wire::client(dial.tls.as_ref()?, &name))
-        });
+        let wire = dial
+            .and_then(|dial| Some(Wire::client(dial.tls.as_ref()?, &tls_name(dial.tls_name.as_deref(), &dial.url))));
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.dialling = false;
             conn.rare().dialling = None;
@@ -410,6 +405,8 @@ impl Net {
             None => {}
         }
         self.touch(slot);
+        // What the server said at once came with the news of the connection, and has no other.
+        self.read_later(slot);
     }
 
     fn dialling(&mut self, slot: u32) -> Option<&mut Dialling> {
@@ -490,6 +487,15 @@ fn proxy(url: &Url, wish: Option<&str>) -> Result<Option<Proxy>, Error> {
         None => Ok(None),
         Some("env") => Proxy::of_environment(url, |name| std::env::var(name).ok()).map_err(Error::Argument),
         Some(text) => Proxy::parse(text).map(Some).map_err(|bad| Error::Argument(format!("proxy {bad}"))),
+    }
+}
+
+/// The name that the server's certificate has to be for.
+fn tls_name(wish: Option<&str>, url: &Url) -> String {
+    match (wish, &url.host) {
+        (Some(name), _) => name.to_owned(),
+        (None, Host::Address(address)) => address.to_string(),
+        (None, host) => host.to_string(),
     }
 }
 

@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::raw::{CLOSE, Ended, HELLO, Raw, RawListener, TEXT, close, frame, unmasked, welcome};
+use common::dialled::Dialled;
+use common::raw::{CLOSE, Ended, HELLO, TEXT, close, frame, unmasked, welcome};
 use common::system::in_child;
 use common::tls::{BOTH, Ca, Files, Peer, Version, listen, open, trusting};
 use common::*;
-use dari::{By, Cause, Close, Config, Connect, Limits, Listen, Loop, Message};
+use dari::{By, Cause, Connect, Limits, Listen, Message};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -19,52 +20,14 @@ fn limits(limits: Limits, ca: &Ca) -> Listen {
     Listen { limits, ..listen(ca.server("localhost")) }
 }
 
-/// A loop with a client that dials a raw listener, with what it is told.
-struct Dialled {
-    event_loop: Loop,
-    heard: Log,
-    listener: RawListener,
-}
-
-impl Dialled {
-    fn new(how: Connect) -> Self {
-        let (listener, heard) = (RawListener::new(), Log::default());
-        let mut event_loop = Loop::new(Config::default()).unwrap();
-        let url = format!("wss://localhost:{}/", listener.port);
-        event_loop.net().connect(&url, how, Box::new(Hooks::quiet(&heard))).unwrap();
-        Self { event_loop, heard, listener }
-    }
-
-    #[track_caller]
-    fn until<T>(&mut self, what: &str, mut get: impl FnMut(&mut Self) -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            if let Some(got) = get(self) {
-                return got;
-            }
-            assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}; told: {}", self.heard.story());
-            self.event_loop.turn(Some(1)).unwrap();
-        }
-    }
-
-    fn accept(&mut self) -> Raw {
-        self.until("it comes", |dialled| dialled.listener.accept())
-    }
-
-    /// A server that has opened.
-    fn open(&mut self, files: &Files, version: Version) -> Peer {
-        let raw = self.accept();
-        let mut peer = Peer::server(raw, files, version);
-        let head = self.until("the request", |_| peer.take_head());
-        peer.say(welcome(&head).as_bytes());
-        self.until("it opens", |dialled| (dialled.heard.opens() == 1).then_some(()));
-        peer
-    }
-
-    fn end(&mut self) -> Close {
-        self.until("the end", |dialled| (dialled.heard.closes() == 1).then_some(()));
-        self.heard.end()
-    }
+/// A server whose client has opened.
+fn open_client(dialled: &mut Dialled, files: &Files, version: Version) -> Peer {
+    let raw = dialled.accept();
+    let mut peer = Peer::server(raw, files, version);
+    let head = dialled.until("the request", |_| peer.take_head());
+    peer.say(welcome(&head).as_bytes());
+    dialled.until("it opens", |dialled| (dialled.heard.opens() == 1).then_some(()));
+    peer
 }
 
 // --- in good order ----------------------------------------------------------------------------------------------
@@ -126,8 +89,8 @@ fn a_client_waits_for_the_server_to_end_the_connection() {
     let files = ca.issue("server", &["localhost"]);
     for version in BOTH {
         for notifies in [true, false] {
-            let mut dialled = Dialled::new(trusting(ca.client()));
-            let mut peer = dialled.open(&files, version);
+            let mut dialled = Dialled::new("wss", trusting(ca.client()));
+            let mut peer = open_client(&mut dialled, &files, version);
             peer.say(&unmasked(CLOSE, &1000u16.to_be_bytes()));
             dialled.until("its answer", |_| peer.take_frame());
             assert_eq!(dialled.heard.closes(), 0);
@@ -216,8 +179,8 @@ fn an_end_is_told_from_one_that_was_cut_off() {
             assert_eq!((end.cause, end.by, end.code, bench.log.messages()), (Cause::Eof, By::Peer, 1006, 1));
             assert!(end.text.contains(word), "{}", end.text);
 
-            let mut dialled = Dialled::new(trusting(ca.client()));
-            let mut peer = dialled.open(&files, version);
+            let mut dialled = Dialled::new("wss", trusting(ca.client()));
+            let mut peer = open_client(&mut dialled, &files, version);
             if notifies {
                 // Without the end of the stream: it is said.
                 peer.notify();
@@ -281,13 +244,13 @@ fn a_tls_handshake_has_the_deadline_of_all_handshakes() {
     drop(silent);
 
     let how = Connect { limits: short.clone(), ..trusting(ca.client()) };
-    let mut dialled = Dialled::new(how.clone());
+    let mut dialled = Dialled::new("wss", how.clone());
     let _silent = dialled.accept();
     let end = dialled.end();
     assert_eq!((end.cause, end.limit), (Cause::HandshakeTimeout, 120), "{}", end.text);
     assert!(end.text.contains("in the TLS handshake"), "{}", end.text);
 
-    let mut dialled = Dialled::new(how);
+    let mut dialled = Dialled::new("wss", how);
     let raw = dialled.accept();
     let mut mute = Peer::server(raw, &ca.issue("mute", &["localhost"]), BOTH[0]);
     dialled.until("the request", |_| mute.take_head());

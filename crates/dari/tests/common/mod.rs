@@ -6,6 +6,7 @@
 //! deadline; nothing sleeps.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod dialled;
 pub(crate) mod raw;
 pub(crate) mod system;
 pub(crate) mod tls;
