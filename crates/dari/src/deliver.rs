@@ -45,7 +45,11 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
         }
         Event::Open => tell_open(net, slot),
         Event::Refused(status) => net.end(slot, End::Refused(status)),
-        Event::Failed(_) => leave(net, slot, Finish::new(End::Done, true, true)),
+        Event::Failed(_) => {
+            // Of a server that did not understand the request nothing is waited for.
+            let waits = net.conns.get(slot).is_some_and(|conn| conn.opened || !conn.core.is_client());
+            leave(net, slot, Finish::new(End::Done, waits, waits));
+        }
         Event::Closed => {
             // It has answered the Close frame of a failed connection: there is nothing more to wait for.
             if let Some(finish) = net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.finish.as_mut()) {

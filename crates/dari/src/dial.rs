@@ -214,7 +214,7 @@ impl Net {
         let remote = self.remote.clone();
         let resolver = self.resolver.get_or_insert_with(|| Resolver::new(move || remote.wake()));
         if let Err(error) = resolver.ask(id, name, port) {
-            self.end_with(slot, End::Dns, format!("{name}: {error}"));
+            self.end_on_the_way(slot, End::Dns, format!("{name}: {error}"));
         }
     }
 
@@ -225,7 +225,7 @@ impl Net {
             let Some(slot) = self.conns.find(answer.key) else { continue };
             match answer.addresses {
                 Ok(addresses) => self.race(slot, Race::new(addresses)),
-                Err(why) => self.end_with(slot, End::Dns, why.to_string()),
+                Err(why) => self.end_on_the_way(slot, End::Dns, why.to_string()),
             }
         }
     }
@@ -254,7 +254,7 @@ impl Net {
                 RaceStep::Wait(until) => return self.timers.set(until, Due::Race(slot)),
                 RaceStep::Failed => {
                     let (errno, text) = (race.errno(), race.to_string());
-                    return self.end_with(slot, End::Connect(errno), text);
+                    return self.end_on_the_way(slot, End::Connect(errno), text);
                 }
             }
         }
@@ -380,8 +380,8 @@ impl Net {
                         return self.end_with(slot, End::Proxy(status), text);
                     }
                     TunnelStep::Done => {
-                        self.keep_waiting(slot, input);
-                        return self.got_through(slot);
+                        self.got_through(slot);
+                        return self.keep_early(slot, input);
                     }
                 }
             }
@@ -407,6 +407,12 @@ impl Net {
         self.touch(slot);
         // What the server said at once came with the news of the connection, and has no other.
         self.read_later(slot);
+    }
+
+    /// Fails before there is a connection; it may be the one to the proxy.
+    fn end_on_the_way(&mut self, slot: u32, end: End, text: String) {
+        let by_proxy = self.dial_of(slot).is_some_and(|dial| dial.proxy.is_some());
+        self.end_with(slot, end, if by_proxy { format!("the proxy {text}") } else { text });
     }
 
     fn dialling(&mut self, slot: u32) -> Option<&mut Dialling> {

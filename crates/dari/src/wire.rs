@@ -20,6 +20,8 @@ pub(crate) struct Wire {
     /// What the kernel has not taken yet, from `sent` on.
     out: Vec<u8>,
     sent: usize,
+    /// What came of the peer before there was TLS.
+    early: Vec<u8>,
     /// Messages that end in what has not gone yet.
     messages: usize,
     /// The peer has said that nothing follows.
@@ -39,7 +41,7 @@ impl Wire {
     }
 
     fn new(session: Session, out: Vec<u8>) -> Self {
-        Self { session, out, sent: 0, messages: 0, notified: false, charged: 0 }
+        Self { session, out, sent: 0, early: Vec::new(), messages: 0, notified: false, charged: 0 }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -117,6 +119,14 @@ impl Net {
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.rare().wire = Some(Box::new(wire));
             self.recount_wire(slot);
+        }
+    }
+
+    /// Keeps what came behind the last word of a proxy: of an encrypted connection it is to be decrypted like the rest.
+    pub(crate) fn keep_early(&mut self, slot: u32, bytes: &[u8]) {
+        match self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut()) {
+            Some(wire) => wire.early = bytes.to_vec(),
+            None => self.keep_waiting(slot, bytes),
         }
     }
 
@@ -217,6 +227,12 @@ impl Loop {
     pub(crate) fn receive_wire(&mut self, slot: u32) {
         if self.cipher.is_empty() {
             self.cipher = vec![0; self.rx.len()].into_boxed_slice();
+        }
+        let wire = self.net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut());
+        let early = wire.map(|wire| std::mem::take(&mut wire.early)).unwrap_or_default();
+        if let Some(cipher) = self.cipher.get_mut(..early.len()).filter(|_| !early.is_empty()) {
+            cipher.copy_from_slice(&early);
+            self.decrypt(slot, early.len(), false);
         }
         let mut budget = self.rx.len();
         loop {

@@ -377,16 +377,23 @@ pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
-const ALONE: &str = "DARI_TEST_ALONE";
+pub(crate) const ALONE: &str = "DARI_TEST_ALONE";
 
 /// Runs `test`, the body of the test `name`, in a process of its own.
 #[track_caller]
 pub(crate) fn alone(name: &str, test: impl FnOnce()) {
+    alone_with(name, &[], test);
+}
+
+/// The same, with these variables in its environment.
+#[track_caller]
+pub(crate) fn alone_with(name: &str, variables: &[(&str, &str)], test: impl FnOnce()) {
     if std::env::var(ALONE).is_ok_and(|running| running == name) {
         return test();
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, name).output().unwrap();
+    child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, name);
+    let output = child.envs(variables.iter().copied()).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
