@@ -300,6 +300,7 @@ impl Net {
         let mut at = 0;
         while let Some((address, socket)) = dialling.attempts.get(at) {
             let errno = match socket.take_error() {
+                Ok(None) if is_itself(socket) => libc::ECONNREFUSED,
                 Ok(None) if socket.peer_addr().is_ok() => {
                     let (address, socket) = dialling.attempts.swap_remove(at);
                     return self.connected(slot, &address, socket);
@@ -496,6 +497,13 @@ fn proxy(url: &Url, wish: Option<&str>) -> Result<Option<Proxy>, Error> {
     }
 }
 
+/// Whether a socket is connected to itself: TCP does that by chance where nobody listens, on a port that the system
+/// also gives to clients. A client that tries for long enough would meet itself, and keep the server off its port.
+fn is_itself(socket: &Socket) -> bool {
+    let name = |address: io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+    name(socket.local_addr()).is_some_and(|local| Some(local) == name(socket.peer_addr()))
+}
+
 /// The name that the server's certificate has to be for.
 fn tls_name(wish: Option<&str>, url: &Url) -> String {
     match (wish, &url.host) {
@@ -507,4 +515,29 @@ fn tls_name(wish: Option<&str>, url: &Url) -> String {
 
 fn take_next(dial: &mut Dial) -> u64 {
     std::mem::replace(&mut dial.next, NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_met_itself_is_known() {
+        let of = |address: SocketAddr| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::new(address.ip(), 0).into()).unwrap();
+            socket
+        };
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };
+            let address = listener.local_addr().unwrap();
+            let other = of(address);
+            assert!(!is_itself(&other));
+            other.connect(&address.into()).unwrap();
+            assert!(!is_itself(&other));
+            let own = of(address);
+            own.connect(&own.local_addr().unwrap()).unwrap();
+            assert!(is_itself(&own));
+        }
+    }
 }
