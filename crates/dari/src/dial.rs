@@ -57,6 +57,8 @@ pub(crate) struct Dialling {
     stage: Stage,
     /// Sockets on their way, with where they go.
     attempts: Vec<(SockAddr, Socket)>,
+    /// When the next one may join them; `NEVER` if that is not up to the time.
+    next: u64,
 }
 
 enum Stage {
@@ -190,7 +192,8 @@ impl Net {
         }
         if let Some(conn) = self.conns.get_mut(slot) {
             (conn.seen, conn.dialling) = (true, true);
-            conn.rare().dialling = Some(Box::new(Dialling { stage: Stage::Name, attempts: Vec::new() }));
+            let dialling = Dialling { stage: Stage::Name, attempts: Vec::new(), next: NEVER };
+            conn.rare().dialling = Some(Box::new(dialling));
             conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
         }
         self.arm(slot);
@@ -251,12 +254,22 @@ impl Net {
                         race.failed(address, error.raw_os_error().unwrap_or_default());
                     }
                 }
-                RaceStep::Wait(until) => return self.timers.set(until, Due::Race(slot)),
+                RaceStep::Wait(until) => return self.race_at(slot, until),
                 RaceStep::Failed => {
                     let (errno, text) = (race.errno(), race.to_string());
                     return self.end_on_the_way(slot, End::Connect(errno), text);
                 }
             }
+        }
+    }
+
+    /// Sets when the race goes on, in place of what was set before.
+    pub(crate) fn race_at(&mut self, slot: u32, until: u64) {
+        let dialling = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.dialling.as_mut());
+        if let Some(dialling) = dialling {
+            let before = std::mem::replace(&mut dialling.next, until);
+            self.timers.cancel(before, Due::Race(slot));
+            self.timers.set(until, Due::Race(slot));
         }
     }
 
@@ -331,6 +344,7 @@ impl Net {
         if let Some(dialling) = &mut conn.rare().dialling {
             dialling.attempts = Vec::new();
         }
+        self.race_at(slot, NEVER);
         let dial = self.dial_of(slot);
         let asked = dial.and_then(|dial| Some(Tunnel::new(dial.proxy.as_ref()?, &dial.url.host, dial.url.port)));
         match asked {

@@ -292,6 +292,7 @@ impl Net {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.leave_all(slot);
         self.take_waiting(slot);
+        self.race_at(slot, NEVER);
         let id = self.conns.id(slot);
         let Some(mut conn) = self.conns.remove(slot) else { return };
         let outbox = conn.outbox.as_ref().map_or(0, |outbox| outbox.charged);
