@@ -191,6 +191,10 @@ impl Loop {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if conn.dialling {
             self.net.dialled(slot);
+            if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
+                // The end may have come with the beginning: no other edge tells of it.
+                conn.hung_up = over;
+            }
             return self.settle(slot);
         }
         conn.hung_up |= over;

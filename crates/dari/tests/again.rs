@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::raw::{RawListener, black_hole, wait_for};
+use common::raw::{Raw, RawListener, black_hole, wait_for};
 use common::system::{limit_descriptors, memory};
 use common::tls::{Ca, listen, trusting};
 use common::*;
@@ -305,7 +305,7 @@ fn attempts_at(answer: &str) -> usize {
     wait_for("its end", || {
         event_loop.turn(Some(1)).unwrap();
         servers.extend(listener.accept());
-        servers.retain_mut(|server: &mut common::raw::Raw| {
+        servers.retain_mut(|server: &mut Raw| {
             let asked = server.take_head().is_some();
             if asked {
                 server.say(answer.as_bytes());

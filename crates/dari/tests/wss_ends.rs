@@ -4,11 +4,11 @@
 mod common;
 
 use common::dialled::Dialled;
-use common::raw::{CLOSE, Ended, HELLO, TEXT, close, frame, unmasked, welcome};
+use common::raw::{CLOSE, Ended, HELLO, PING, PONG, TEXT, close, frame, unmasked, welcome};
 use common::system::in_child;
 use common::tls::{BOTH, Ca, Files, Peer, Version, listen, open, trusting};
 use common::*;
-use dari::{By, Cause, Connect, Limits, Listen, Message};
+use dari::{By, Cause, Connect, Limits, Listen, Message, Net, RemoteCall};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -238,7 +238,7 @@ fn a_tls_handshake_has_the_deadline_of_all_handshakes() {
         idle.hear();
         timeouts(bench) == 3
     });
-    assert!(start.elapsed() >= Duration::from_millis(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(115), "{:?}", start.elapsed());
     assert!(!idle.tls.is_handshaking());
     assert_eq!((bench.log.story().as_str(), bench.net().stats().memory), ("", 0));
     drop(silent);
@@ -257,6 +257,46 @@ fn a_tls_handshake_has_the_deadline_of_all_handshakes() {
     let end = dialled.end();
     assert_eq!(end.cause, Cause::HandshakeTimeout, "{}", end.text);
     assert!(end.text.contains("waiting for the server's answer"), "{}", end.text);
+}
+
+#[test]
+fn a_silent_peer_is_asked_whether_it_is_there() {
+    let ca = Ca::new("silent");
+    let mut bench = Bench::new(limits(Limits { idle_ms: 50, ..Limits::default() }, &ca), Hooks::quiet);
+    let mut peer = open(&mut bench, &ca, BOTH[0]);
+    for _ in 0..3 {
+        bench.until("a ping", |_| peer.take_frame() == Some((PING, Vec::new())));
+        peer.say(&frame(PONG, b""));
+    }
+    assert_eq!(bench.log.closes(), 0);
+    let end = bench.end();
+    assert_eq!((end.cause, end.sent_code, end.limit), (Cause::IdleTimeout, 1001, 50), "{}", end.text);
+    assert!(
+        std::iter::from_fn(|| peer.take_frame()).any(|(first, data)| first == CLOSE && data.starts_with(&[3, 233]))
+    );
+}
+
+#[test]
+fn another_thread_ends_it_all_in_good_order() {
+    struct Shutdown;
+    impl RemoteCall for Shutdown {
+        fn call(self: Box<Self>, net: &mut Net) {
+            net.shutdown(0, 5_000, |_, dropped| assert_eq!(dropped, 0)).unwrap();
+        }
+    }
+    let ca = Ca::new("remote");
+    let mut bench = bench(&ca, Hooks::quiet);
+    let heard = Log::default();
+    let url = format!("wss://localhost:{}/", bench.port);
+    for _ in 0..10 {
+        bench.net().connect(&url, trusting(ca.client()), Box::new(Hooks::quiet(&heard))).unwrap();
+    }
+    bench.until("all are open", |bench| heard.opens() == 10 && bench.log.opens() == 10);
+    let remote = bench.net().remote();
+    let other = std::thread::spawn(move || remote.call(Box::new(Shutdown)).unwrap());
+    bench.event_loop.run().unwrap();
+    other.join().unwrap();
+    assert_eq!((heard.closes(), bench.log.closes(), bench.net().stats().memory), (10, 10, 0));
 }
 
 #[test]

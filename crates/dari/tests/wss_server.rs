@@ -85,7 +85,7 @@ fn new_certificates_are_for_new_connections_and_a_broken_file_changes_nothing() 
     let other = ca.issue("other", &["localhost"]);
     let expired =
         ca.issue_with("expired", &["localhost"], |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
-    let cases: [(&str, Vec<u8>, Vec<u8>, &str, &str); 5] = [
+    let cases = [
         ("empty", Vec::new(), key.clone(), "server.pem", "holds no certificate"),
         ("cut", cert[..cert.len() / 2].to_vec(), key.clone(), "server.pem", "not PEM"),
         ("no key", cert.clone(), cert.clone(), "server.key", "holds no private key"),
