@@ -7,6 +7,7 @@
 
 #include "dari.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -60,6 +61,12 @@ static inline long check_now_ms(void) {
             if (dari_loop_turn((loop), 10) < 0) break;                                             \
         if (!(condition)) check_fail(__FILE__, __LINE__, "in time: " #condition);                  \
     } while (0)
+
+/* Whether this runs under valgrind, which has descriptors, time and memory of its own. */
+static inline int check_in_valgrind(void) {
+    const char *preload = getenv("LD_PRELOAD");
+    return preload != NULL && strstr(preload, "vgpreload") != NULL;
+}
 
 /* Turns the loop until nothing is left that could still happen at once. */
 static inline void turn_a_few(dari_loop_t *loop) {

@@ -137,7 +137,7 @@ static int refused(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct command command = {"echo_client", "URL", TABLE, sizeof TABLE / sizeof *TABLE};
+    static const struct command command = {"echo_client", "URL", TABLE, sizeof TABLE / sizeof *TABLE, NULL, 0};
     struct options options = {.limits = {.struct_size = sizeof options.limits}};
     dari_handler_t handler = {.struct_size = sizeof handler, .open = on_open, .message = on_message,
                               .error = on_error, .close = on_close};

@@ -1,22 +1,32 @@
 // An echo for suites and measurements to run against. Every origin is let in,
 // which no real server should copy.
 //
-//     echo_server ADDRESS [--broadcast] [--deflate] [--max-message N]
+//     echo_server ADDRESS [--broadcast] [--deflate] [--max-message N] ...
 //
-// Prints "listening on ADDRESS" with the port it got. SIGINT and SIGTERM end
-// it in order: 1001 to every peer, exit 0.
+// Each limit of dari.h is an option of its name: --idle-ms 500. Prints
+// "listening on ADDRESS" with the port it got. SIGINT and SIGTERM end it in
+// order: 1001 to every peer, exit 0.
 #include "options.h"
 #include <dari.h>
+#include <inttypes.h>
 #include <signal.h>
 
+enum { MOST_PROXIES = 16 };
+
 struct options {
-    int broadcast;
+    int broadcast, stats;
     dari_limits_t limits;
+    dari_listen_t how;
+    dari_loop_config_t loop;
+    const char *proxies[MOST_PROXIES + 1];
+    size_t proxy_count;
 };
 
 static const char EVERYBODY[] = "everybody";
 static const dari_conn_t NOBODY = {0};
 static dari_remote_t *remote;
+
+static void on_log(void *user, dari_loop_t *loop, const dari_log_t *line);
 
 static int set_broadcast(void *user, char *value) {
     struct options *options = user;
@@ -34,16 +44,101 @@ static int set_deflate(void *user, char *value) {
     return 0;
 }
 
-static int set_max_message(void *user, char *value) {
+static int set_limit_loopback(void *user, char *value) {
     struct options *options = user;
-    return option_number(value, &options->limits.max_message);
+    (void)value;
+    options->how.flags |= DARI_LISTEN_LIMIT_LOOPBACK;
+    return 0;
+}
+
+static int set_proxy(void *user, char *value) {
+    struct options *options = user;
+    if (options->proxy_count == MOST_PROXIES) return -1;
+    options->proxies[options->proxy_count++] = value;
+    options->how.trusted_proxies = options->proxies;
+    return 0;
+}
+
+// The place of a word in a list that ends with NULL, or -1.
+static int place(const char *const *words, const char *word) {
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], word) == 0) return i;
+    return -1;
+}
+
+static const char *const POLICIES[] = {"refuse", "close", "drop_oldest", NULL};
+static const char *const LEVELS[] = {"nothing", "error", "warn", "info", "debug", "trace", NULL};
+
+static int set_slow(void *user, char *value) {
+    struct options *options = user;
+    int policy = place(POLICIES, value);
+    options->limits.slow = (uint32_t)policy;
+    return policy < 0 ? -1 : 0;
+}
+
+static int set_log(void *user, char *value) {
+    struct options *options = user;
+    int level = place(LEVELS, value);
+    options->loop.log_level = (uint32_t)level;
+    options->loop.log = on_log;
+    return level < 0 ? -1 : 0;
+}
+
+static int set_stats(void *user, char *value) {
+    struct options *options = user;
+    (void)value;
+    options->stats = 1;
+    return 0;
 }
 
 static const struct option TABLE[] = {
     {"--broadcast", NULL, "what one says, everybody hears, the speaker too", set_broadcast},
     {"--deflate", NULL, "compress whatever is sent, with context takeover if the client lets it", set_deflate},
-    {"--max-message", "N", "refuse longer messages with 1009; 0 is the library's default", set_max_message},
+    {"--slow", "POLICY", "refuse, close or drop_oldest, where the queue for a peer is full", set_slow},
+    {"--limit-loopback", NULL, "the limits of one address hold for this machine, too", set_limit_loopback},
+    {"--trusted-proxy", "NETWORK", "whose X-Forwarded-For is believed: 10.0.0.0/8; once for each", set_proxy},
+    {"--log", "LEVEL", "error, warn, info, debug or trace: the log, to standard error", set_log},
+    {"--stats", NULL, "what the loop has counted, as a line of JSON, at the end", set_stats},
 };
+
+#define LIMIT(field) NUMBER(struct options, limits, field)
+#define LISTEN(field) NUMBER(struct options, how, field)
+#define LOOP(field) NUMBER(struct options, loop, field)
+static const struct number NUMBERS[] = {
+    LIMIT(max_message),   LIMIT(max_head),      LIMIT(max_target), LIMIT(max_headers),
+    LIMIT(max_body),      LIMIT(high_water),    LIMIT(low_water),  LIMIT(max_backlog),
+    LIMIT(max_controls),  LIMIT(handshake_ms),  LIMIT(idle_ms),    LIMIT(close_ms),
+    LIMIT(stall_ms),      LIMIT(keep_alive_ms), LIMIT(deflate_min), LIMIT(deflate_level),
+    LIMIT(max_empty_fragments),
+    LISTEN(max_conns),    LISTEN(max_conns_per_ip), LISTEN(connects_per_second_per_ip),
+    LOOP(max_memory),     LOOP(max_read),       LOOP(max_events),  LOOP(slow_hook_ms),
+};
+
+static void on_log(void *user, dari_loop_t *loop, const dari_log_t *line) {
+    (void)user, (void)loop;
+    fprintf(stderr, "%s %.*s %.*s %.*s\n", LEVELS[line->level], (int)line->event.len, line->event.data,
+            line->peer.len > 0 ? (int)line->peer.len : 1, line->peer.len > 0 ? line->peer.data : "-",
+            (int)line->text.len, line->text.data);
+}
+
+// Causes by their numbers, those alone that came.
+static void print_stats(const dari_loop_t *loop) {
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    const char *comma = "";
+    if (dari_loop_stats(loop, &stats) < 0) return;
+#define COUNT(field) printf("\"" #field "\":%" PRIu64 ",", stats.field)
+    printf("{");
+    COUNT(accepted), COUNT(dialled), COUNT(open), COUNT(opened), COUNT(requests), COUNT(messages_in);
+    COUNT(messages_out), COUNT(dropped), COUNT(limited), COUNT(slow_hooks), COUNT(memory), COUNT(memory_peak);
+#undef COUNT
+    printf("\"closes\":{");
+    for (size_t cause = 0; cause < sizeof stats.closes / sizeof *stats.closes; cause++) {
+        if (stats.closes[cause] == 0) continue;
+        printf("%s\"%zu\":%" PRIu64, comma, cause, stats.closes[cause]);
+        comma = ",";
+    }
+    printf("}}\n");
+}
 
 static void on_signal(int number_of_it) {
     (void)number_of_it;
@@ -66,10 +161,13 @@ static void on_broadcast(void *user, dari_loop_t *loop, dari_conn_t conn, const 
 }
 
 int main(int argc, char **argv) {
-    static const struct command command = {"echo_server", "ADDRESS", TABLE, sizeof TABLE / sizeof *TABLE};
+    static const struct command command = {
+        "echo_server", "ADDRESS", TABLE, sizeof TABLE / sizeof *TABLE, NUMBERS, sizeof NUMBERS / sizeof *NUMBERS};
     static const char *const any[] = {"*", NULL};
-    struct options options = {.limits = {.struct_size = sizeof options.limits}};
-    dari_listen_t how = {.struct_size = sizeof how, .limits = &options.limits, .origins = any};
+    struct options options = {
+        .limits = {.struct_size = sizeof options.limits},
+        .how = {.struct_size = sizeof options.how, .limits = &options.limits, .origins = any},
+        .loop = {.struct_size = sizeof options.loop}};
     dari_handler_t handler = {.struct_size = sizeof handler};
     const char *address = command_parse(&command, argc, argv, &options), *colon;
     dari_listener_t listener;
@@ -79,8 +177,8 @@ int main(int argc, char **argv) {
     if (address == NULL) return 2;
     handler.open = options.broadcast ? on_open : NULL;
     handler.message = options.broadcast ? on_broadcast : on_message;
-    if (dari_loop_new(NULL, &loop) < 0 || dari_remote_new(loop, &remote) < 0 ||
-        dari_loop_listen(loop, address, &how, &handler, &listener) < 0) {
+    if (dari_loop_new(&options.loop, &loop) < 0 || dari_remote_new(loop, &remote) < 0 ||
+        dari_loop_listen(loop, address, &options.how, &handler, &listener) < 0) {
         fprintf(stderr, "echo_server: %s\n", dari_last_error());
         return 1;
     }
@@ -93,6 +191,7 @@ int main(int argc, char **argv) {
     fflush(stdout);
 
     dari_loop_run(loop);
+    if (options.stats) print_stats(loop);
     dari_loop_free(loop);
     dari_remote_free(remote);
     return 0;

@@ -15,9 +15,9 @@ struct side {
     dari_kind_t kind;
     char text[256];
     size_t len;
-    /* The latest error, the latest close, and the texts of the close. */
+    /* The latest error with its text, the latest close with its texts, and who that was. */
     dari_close_t error, close;
-    char reason[128], story[512], rule[256];
+    char blame[512], reason[128], story[512], rule[256], peer[64];
 };
 
 static inline void side_hear(struct side *side, char what, dari_conn_t conn) {
@@ -51,24 +51,25 @@ static inline void side_drain(void *user, dari_loop_t *loop, dari_conn_t conn) {
     side_hear(user, 'd', conn);
 }
 
-static inline void side_error(void *user, dari_loop_t *loop, dari_conn_t conn,
-                              const dari_close_t *why) {
-    struct side *side = user;
-    (void)loop;
-    side_hear(side, 'e', conn);
-    side->error = *why;
-}
-
 static inline void side_text(char *to, size_t size, dari_str_t from) {
     size_t len = from.len < size - 1 ? from.len : size - 1;
     if (len > 0) memcpy(to, from.data, len);
     to[len] = '\0';
 }
 
-static inline void side_close(void *user, dari_loop_t *loop, dari_conn_t conn,
+static inline void side_error(void *user, dari_loop_t *loop, dari_conn_t conn,
                               const dari_close_t *why) {
     struct side *side = user;
     (void)loop;
+    side_hear(side, 'e', conn);
+    side->error = *why;
+    side_text(side->blame, sizeof side->blame, why->text);
+}
+
+static inline void side_close(void *user, dari_loop_t *loop, dari_conn_t conn,
+                              const dari_close_t *why) {
+    struct side *side = user;
+    CHECK(dari_conn_peer(loop, conn, side->peer, sizeof side->peer, NULL) == DARI_OK);
     side_hear(side, 'c', conn);
     side->close = *why;
     side_text(side->reason, sizeof side->reason, why->reason);

@@ -67,7 +67,7 @@ static inline dari_handler_t parcel_handler(struct parcel *parcel) {
 }
 
 static inline int parcel_is(struct parcel *parcel, const char *data, size_t len) {
-    int is = parcel->len == len && memcmp(parcel->data, data, len) == 0;
+    int is = parcel->len == len && (len == 0 || memcmp(parcel->data, data, len) == 0);
     parcel->len = 0;
     return is;
 }

@@ -26,6 +26,31 @@ static inline int raw_connect(uint16_t port) {
     return fd;
 }
 
+/* A socket with a port that nobody else gets, and on which nobody listens. */
+static inline int raw_bind(void) {
+    struct sockaddr_in at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(fd, (const struct sockaddr *)&at, sizeof at) == 0);
+    return fd;
+}
+
+static inline uint16_t raw_port(int fd) {
+    struct sockaddr_in at;
+    socklen_t size = sizeof at;
+    CHECK(getsockname(fd, (struct sockaddr *)&at, &size) == 0);
+    return ntohs(at.sin_port);
+}
+
+/* Closes it so that the peer gets a reset. */
+static inline void raw_reset(int fd) {
+    const struct linger now = {1, 0};
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+    close(fd);
+}
+
 static inline void raw_send(int fd, const char *text) {
     CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
 }

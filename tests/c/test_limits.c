@@ -1,39 +1,17 @@
 /* The fields of dari_limits_t: what happens when one strikes, and that it can be lifted. */
-#include "pair.h"
-#include "raw.h"
+#include "stranger.h"
 #include <stdlib.h>
-
-/* A server with these limits, and a raw client of it that has shaken hands. */
-static int limited(struct pair *pair, const dari_limits_t *limits, char *answer, size_t size) {
-    dari_listen_t how = {.struct_size = sizeof how, .limits = limits};
-    dari_handler_t server = side_handler(&pair->server);
-    int fd;
-    memset(pair, 0, sizeof *pair);
-    pair_listen(pair, &how, &server);
-    fd = raw_connect(pair->port);
-    raw_send(fd, RAW_UPGRADE);
-    raw_read_until(pair->loop, fd, answer, size, "\r\n\r\n");
-    TURN_UNTIL(pair->loop, side_heard(&pair->server, 'o'));
-    return fd;
-}
 
 static void a_handshake_that_takes_too_long_is_given_up(void) {
     struct pair pair;
-    struct sockaddr_in here;
-    socklen_t len = sizeof here;
     dari_limits_t limits = {.struct_size = sizeof limits, .handshake_ms = 50};
     dari_connect_t how = {.struct_size = sizeof how, .limits = &limits};
     dari_handler_t client = side_handler(&pair.client);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd;
     memset(&pair, 0, sizeof pair);
-    memset(&here, 0, sizeof here);
-    here.sin_family = AF_INET;
-    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    /* A server that says nothing. */
-    CHECK(bind(fd, (const struct sockaddr *)&here, sizeof here) == 0 && listen(fd, 1) == 0);
-    CHECK(getsockname(fd, (struct sockaddr *)&here, &len) == 0);
-    pair.port = ntohs(here.sin_port);
     CHECK(dari_loop_new(NULL, &pair.loop) == DARI_OK);
+    /* A server that says nothing. */
+    fd = stranger_listens(&pair.port);
     pair_connect(&pair, &how, &client, "/");
     TURN_UNTIL(pair.loop, side_heard(&pair.client, 'c'));
     CHECK(strcmp(pair.client.heard, "ec") == 0);
@@ -48,7 +26,7 @@ static void silence_is_met_with_a_ping_and_then_the_end(void) {
     dari_limits_t limits = {.struct_size = sizeof limits, .idle_ms = 50};
     char answer[1024];
     size_t len = 0;
-    int fd = limited(&pair, &limits, answer, sizeof answer);
+    int fd = stranger_open(&pair, &limits);
     TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
     CHECK(strcmp(pair.server.heard, "oec") == 0);
     CHECK(pair.server.close.cause == DARI_CAUSE_IDLE_TIMEOUT && pair.server.close.code == 1006);
@@ -81,8 +59,7 @@ static void a_peer_that_answers_pings_may_be_silent(void) {
 static void a_close_that_is_not_answered_ends_in_time(void) {
     struct pair pair;
     dari_limits_t limits = {.struct_size = sizeof limits, .close_ms = 50};
-    char answer[1024];
-    int fd = limited(&pair, &limits, answer, sizeof answer);
+    int fd = stranger_open(&pair, &limits);
     CHECK(dari_conn_close(pair.loop, pair.server.conn, 1000, "bye") == DARI_OK);
     TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
     CHECK(strcmp(pair.server.heard, "oec") == 0);
@@ -96,8 +73,7 @@ static void a_peer_that_takes_nothing_is_too_slow(void) {
     static char block[64 << 10];
     struct pair pair;
     dari_limits_t limits = {.struct_size = sizeof limits, .stall_ms = 100, .idle_ms = DARI_NEVER};
-    char answer[1024];
-    int fd = limited(&pair, &limits, answer, sizeof answer);
+    int fd = stranger_open(&pair, &limits);
     for (int i = 0; i < 1000; i++)
         if (dari_conn_send(pair.loop, pair.server.conn, DARI_BINARY, block, sizeof block) < 0) break;
     TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
@@ -112,8 +88,7 @@ static void pings_come_at_a_limited_rate(void) {
     static const char pings[] = "\x89\x80kkkk\x89\x80kkkk\x89\x80kkkk\x89\x80kkkk";
     struct pair pair;
     dari_limits_t limits = {.struct_size = sizeof limits, .max_controls = 3};
-    char answer[1024];
-    int fd = limited(&pair, &limits, answer, sizeof answer);
+    int fd = stranger_open(&pair, &limits);
     raw_send(fd, pings);
     TURN_UNTIL(pair.loop, dari_conn_state(pair.loop, pair.server.conn) != DARI_STATE_OPEN);
     shutdown(fd, SHUT_WR);
@@ -125,25 +100,96 @@ static void pings_come_at_a_limited_rate(void) {
     pair_free(&pair);
 }
 
-static void heads_and_bodies_have_limits(void) {
+#define GET "GET / HTTP/1.1\r\nHost: h\r\n"
+
+static void requests_have_limits_and_each_its_own_status(void) {
+    static const struct {
+        dari_limits_t limits;
+        const char *request, *more;
+        int status;
+    } cases[] = {
+        {{.max_body = 10}, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n", "0123456789", 426},
+        {{.max_body = 10}, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n", "0123456789a", 413},
+        {{.max_body = 10}, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "6\r\nabcdef\r\n5\r\nghijk\r\n0\r\n\r\n", 413},
+        {{.max_head = 48}, GET "A: 6789012345678901\r\n\r\n", "", 426},
+        {{.max_head = 48}, GET "A: 67890123456789012\r\n\r\n", "", 431},
+        {{.max_headers = 4}, GET, "A: 1\r\nA: 2\r\nA: 3\r\n\r\n", 426},
+        {{.max_headers = 3}, GET, "A: 1\r\nA: 2\r\nA: 3\r\n\r\n", 431},
+        {{.max_target = 4}, "GET /123 HTTP/1.1\r\nHost: h\r\n\r\n", "", 426},
+        {{.max_target = 4}, "GET /1234 HTTP/1.1\r\nHost: h\r\n\r\n", "", 414},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dari_limits_t limits = cases[i].limits;
+        dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
+        dari_stats_t stats = {.struct_size = sizeof stats};
+        struct pair pair;
+        dari_handler_t server = side_handler(&pair.server);
+        char answer[1024];
+        int fd, before = check_failures;
+        limits.struct_size = sizeof limits;
+        memset(&pair, 0, sizeof pair);
+        pair_listen(&pair, &how, &server);
+        fd = raw_connect(pair.port);
+        raw_send(fd, cases[i].request);
+        raw_send(fd, cases[i].more);
+        raw_read_until(pair.loop, fd, answer, sizeof answer, "\r\n\r\n");
+        CHECK(strncmp(answer, "HTTP/1.1 ", 9) == 0 && atoi(answer + 9) == cases[i].status);
+        if (cases[i].status != 426) {
+            /* That was the last answer, and a limit is what it counts as. */
+            raw_read_all(pair.loop, fd, answer, sizeof answer);
+            shutdown(fd, SHUT_WR);
+            TURN_UNTIL(pair.loop, (dari_loop_stats(pair.loop, &stats), stats.closes[DARI_CAUSE_LIMIT] == 1));
+        }
+        if (check_failures > before) fprintf(stderr, "    that was case %d\n", (int)i);
+        close(fd);
+        pair_free(&pair);
+    }
+}
+
+static void a_connection_is_kept_for_another_request_for_a_time(void) {
     struct pair pair;
-    dari_limits_t limits = {.struct_size = sizeof limits, .max_head = 100, .max_body = 10};
+    dari_limits_t limits = {.struct_size = sizeof limits, .keep_alive_ms = 200};
     dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
     dari_handler_t server = side_handler(&pair.server);
-    char head[300], answer[1024];
+    char answer[1024];
+    long begin;
     int fd;
     memset(&pair, 0, sizeof pair);
     pair_listen(&pair, &how, &server);
     fd = raw_connect(pair.port);
-    raw_send(fd, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world");
-    raw_read_until(pair.loop, fd, answer, sizeof answer, "\r\n\r\n");
-    CHECK(strncmp(answer, "HTTP/1.1 413 ", 13) == 0);
+    for (int i = 0; i < 2; i++) {
+        raw_send(fd, GET "\r\n");
+        raw_read_until(pair.loop, fd, answer, sizeof answer, "\r\n\r\n");
+    }
+    begin = check_now_ms();
+    raw_read_all(pair.loop, fd, answer, sizeof answer);
+    CHECK(check_now_ms() - begin >= 150 && check_now_ms() - begin < 5000);
     close(fd);
-    snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\nX: %0200d\r\n\r\n", 1);
+    TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
+    CHECK(strcmp(pair.server.heard, "c") == 0 && pair.server.close.cause == DARI_CAUSE_LOCAL);
+    pair_free(&pair);
+}
+
+static void dripping_does_not_extend_a_handshake(void) {
+    struct pair pair;
+    dari_limits_t limits = {.struct_size = sizeof limits, .handshake_ms = 200};
+    dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    dari_handler_t server = side_handler(&pair.server);
+    const char *drip = RAW_UPGRADE;
+    long begin;
+    int fd;
+    memset(&pair, 0, sizeof pair);
+    pair_listen(&pair, &how, &server);
     fd = raw_connect(pair.port);
-    raw_send(fd, head);
-    raw_read_until(pair.loop, fd, answer, sizeof answer, "\r\n\r\n");
-    CHECK(strncmp(answer, "HTTP/1.1 431 ", 13) == 0);
+    begin = check_now_ms();
+    /* A byte every 10 ms. */
+    TURN_UNTIL(pair.loop, (drip += check_now_ms() - begin >= 10 * (drip - RAW_UPGRADE) &&
+                                   send(fd, drip, *drip != '\0', MSG_NOSIGNAL) == 1,
+                           dari_loop_stats(pair.loop, &stats), stats.closes[DARI_CAUSE_HANDSHAKE_TIMEOUT] == 1));
+    CHECK(check_now_ms() - begin < 5000 && drip > RAW_UPGRADE + 2 && *drip != '\0');
+    CHECK(pair.server.count == 0);
     close(fd);
     pair_free(&pair);
 }
@@ -152,8 +198,7 @@ static void marks_and_the_backlog_can_be_set(void) {
     struct pair pair;
     dari_limits_t limits = {
         .struct_size = sizeof limits, .high_water = 1000, .low_water = 100, .max_backlog = 3000};
-    char answer[1024];
-    int fd = limited(&pair, &limits, answer, sizeof answer);
+    int fd = stranger_open(&pair, &limits);
     static char block[1 << 20];
     dari_status_t status = DARI_OK;
     /* Fill the kernel's buffers first. */
@@ -220,6 +265,56 @@ static void a_loop_has_a_limit_of_memory(void) {
     pair_free(&pair);
 }
 
+static void count_message(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message) {
+    (void)loop, (void)conn, (void)message;
+    ((struct side *)user)->count++;
+}
+
+/* A loop of this kind, and peers that have said `count` messages each, in one go. */
+static void eager(struct pair *pair, dari_loop_config_t config, int *fds, size_t peers, size_t count) {
+    static char said[64 << 10];
+    dari_handler_t server = side_handler(&pair->server);
+    memset(pair, 0, sizeof *pair);
+    config.struct_size = sizeof config;
+    server.message = count_message;
+    CHECK(dari_loop_new(&config, &pair->loop) == DARI_OK);
+    CHECK(dari_loop_listen(pair->loop, "127.0.0.1:0", NULL, &server, &pair->listener) == DARI_OK);
+    pair->port = dari_listener_port(pair->loop, pair->listener);
+    for (size_t i = 0; i < peers; i++) fds[i] = stranger_join(pair);
+    turn_a_few(pair->loop);
+    pair->server.count = 0;
+    for (size_t i = 0; i < count; i++) memcpy(said + 8 * i, "\x81\x82\0\0\0\0hi", 8);
+    for (size_t i = 0; i < peers; i++) raw_bytes(fds[i], said, 8 * count);
+}
+
+static void a_turn_has_a_share_for_each(void) {
+    enum { MESSAGES = 8000, SHARE = (16 << 10) / 8 };
+    struct pair pair;
+    int fd;
+    size_t before = 0, most = 0;
+    /* Less than 16 KiB is as much. */
+    eager(&pair, (dari_loop_config_t){.max_read = 1}, &fd, 1, MESSAGES);
+    for (int turn = 0; turn < 1000 && pair.server.count < MESSAGES; turn++) {
+        CHECK(dari_loop_turn(pair.loop, 10) == DARI_OK);
+        if (pair.server.count - before > most) most = pair.server.count - before;
+        before = pair.server.count;
+    }
+    CHECK(pair.server.count == MESSAGES && most >= SHARE && most <= 2 * SHARE);
+    close(fd);
+    pair_free(&pair);
+}
+
+static void a_turn_has_a_number_of_events(void) {
+    struct pair pair;
+    int fds[3];
+    size_t turns = 0;
+    eager(&pair, (dari_loop_config_t){.max_events = 1}, fds, 3, 1);
+    TURN_UNTIL(pair.loop, (turns++, pair.server.count == 3));
+    CHECK(turns > 3);
+    for (int i = 0; i < 3; i++) close(fds[i]);
+    pair_free(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(a_handshake_that_takes_too_long_is_given_up),
@@ -228,10 +323,14 @@ int main(int argc, char **argv) {
         TEST(a_close_that_is_not_answered_ends_in_time),
         TEST(a_peer_that_takes_nothing_is_too_slow),
         TEST(pings_come_at_a_limited_rate),
-        TEST(heads_and_bodies_have_limits),
+        TEST(requests_have_limits_and_each_its_own_status),
+        TEST(a_connection_is_kept_for_another_request_for_a_time),
+        TEST(dripping_does_not_extend_a_handshake),
         TEST(marks_and_the_backlog_can_be_set),
         TEST(limits_can_be_lifted),
         TEST(a_loop_has_a_limit_of_memory),
+        TEST(a_turn_has_a_share_for_each),
+        TEST(a_turn_has_a_number_of_events),
     };
     return check_run(tests, sizeof tests / sizeof tests[0], argc, argv);
 }

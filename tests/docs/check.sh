@@ -170,13 +170,14 @@ in_rust() {
     *\ KiB) echo "$number << 10|$((number << 10))" ;;
     *\ Ki) echo "$number << 10|$((number << 10))" ;;
     *\ s) echo "$((number * 1000))" ;;
+    DARI_NEVER) echo NEVER ;;
     *) echo "$number" ;;
     esac
 }
 
 count=0
-# A row: name, default, ..., and at its end a place in the code, or -.
-awk -F ' [|] ' '/^\| / && !/^\| Limit / {
+# A row of a table of limits: name, default, ..., and at its end a place in the code, or -.
+awk -F ' [|] ' '!/^\|/ { inside = 0 } /^\| Limit / { inside = 1; next } inside && /^\| / {
     place = $NF; sub(/ \|$/, "", place); gsub(/`/, "", place)
     name = $1; sub(/^\| /, "", name)
     print name "\t" $2 "\t" place
@@ -197,14 +198,14 @@ while IFS=$tab read -r name value place; do
         awk -v field="$field" '
             /^ *\/\// { sub(/^ *\/\/ */, ""); comment = comment " " $0; next }
             $2 == field ";" { print comment }
-            { comment = "" }' include/dari.h | grep -q "Default $value\." ||
+            { comment = "" }' include/dari.h | grep -q "Default $value[.,;]" ||
             echo "include/dari.h: $field is not said to be $value" >>"$bad"
         ;;
     esac
 done <"$dir/limits"
-# None is forgotten: what dari_limits_t and dari_loop_config_t have, has a row.
+# None is forgotten: every number that dari_limits_t, dari_listen_t and dari_loop_config_t have, has a row.
 for field in $(awk '/^typedef struct/ { fields = "" } /^ *(size_t|uint32_t) / { fields = fields " " $2 }
-    /^} dari_(limits|loop_config)_t;/ { print fields }' include/dari.h | tr -d ';'); do
+    /^} dari_(limits|listen|loop_config)_t;/ { print fields }' include/dari.h | tr -d ';'); do
     case $field in struct_size | reserved) continue ;; esac
     grep -q "^| \`$field\` |" docs/limits.md || echo "docs/limits.md: $field is missing" >>"$bad"
 done

@@ -14,6 +14,14 @@ only_ours() {
     [ -z "$theirs" ] || { echo "$theirs" | head -n 5; return 1; }
 }
 
+# Whether tests/c/test_abuse.c has a row for each function, or says why not.
+all_abused() {
+    for function in $(nm -D --defined-only target/release/libdari.so | awk '{ print $3 }'); do
+        grep -qF "\"$function\"" tests/c/abuse*.h || echo "no row for $function"
+    done >target/abused
+    [ ! -s target/abused ] || { head -n 5 target/abused; return 1; }
+}
+
 soname() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     readelf -d target/release/libdari.so | grep -qF "soname: [libdari.so.${version%.*}]"
@@ -27,5 +35,6 @@ for standard in c++11 c++17; do
     check "the header alone as $standard" compiles "${CXX:-c++}" c++ $standard "$warn"
 done
 check "libdari.so shows dari_* and nothing else" only_ours
+check "every function is in the table of tests/c/test_abuse.c" all_abused
 check "libdari.so is named libdari.so.MAJOR.MINOR" soname
 summary

@@ -7,9 +7,10 @@
 use crate::client::{Answer, Client, Opening};
 use crate::close::{self, By, Closing, Failure};
 use crate::deflate::Codec;
-use crate::frame::{MAX_CONTROL, Opcode};
+use crate::frame::{self, MAX_CONTROL, Opcode};
 use crate::handshake;
 use crate::io::Io;
+use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Message, Payload, Prepared, Squeeze};
 use crate::receive::Unfinished;
 use crate::server::{After, Asked, Server};
@@ -202,6 +203,40 @@ impl Connection {
         };
         let assembly = self.unfinished.as_ref().and_then(|unfinished| unfinished.assembly.as_ref());
         waiting + assembly.map_or(0, Assembly::held)
+    }
+
+    /// The common case, for those who want it fast: the message at the front of `input`, if that is a whole one in one
+    /// frame and there is nothing special about it. Nothing has changed if it is not: then
+    /// [`receive`](Self::receive) knows what it is.
+    pub fn receive_whole<'b>(&mut self, input: &mut &'b mut [u8]) -> Option<Message<'b>> {
+        if self.state != State::Open || self.unfinished.is_some() || self.limits.parts {
+            return None;
+        }
+        let (kind, len, header) = frame::whole_message(input, !self.is_client)?;
+        let end = len + header;
+        if len > self.limits.max_message || input.len() < end {
+            return None;
+        }
+        let all = take(input);
+        let (head, payload) = all.split_at_mut(header);
+        let (payload, _) = payload.split_at_mut(len);
+        let key = if self.is_client { None } else { head.last_chunk::<4>().copied() };
+        if let Some(key) = key {
+            unmask(payload, key, 0);
+        }
+        if message::check_whole(kind, payload).is_err() {
+            // As it was: what is wrong with it is said elsewhere.
+            if let Some(key) = key {
+                unmask(payload, key, 0);
+            }
+            *input = all;
+            return None;
+        }
+        let (_, rest) = all.split_at_mut(header);
+        let (payload, rest) = rest.split_at_mut(len);
+        *input = rest;
+        self.received += end as u64;
+        Some(Message { kind, data: payload })
     }
 
     /// Takes bytes off the front of `input` until there is one event or nothing left.

@@ -1,6 +1,7 @@
 //! Frame headers (RFC 6455 5.2): reading, the rules that a header alone can break, and writing.
 
 use crate::Violation;
+use crate::message::Kind;
 
 /// Longest payload of a control frame (RFC 6455 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
@@ -127,6 +128,27 @@ impl Header {
     }
 }
 
+/// What the front of `bytes` is, if it is the header of a whole message that is neither long nor compressed, masked or not:
+/// its kind, and the lengths of payload and header.
+pub(crate) fn whole_message(bytes: &[u8], masked: bool) -> Option<(Kind, usize, usize)> {
+    let &[first, second, third, fourth] = bytes.first_chunk::<4>()?;
+    let kind = match first {
+        0x81 => Kind::Text,
+        0x82 => Kind::Binary,
+        _ => return None,
+    };
+    let mask = if masked { 4 } else { 0 };
+    match (second & 0x7f, second & 0x80 != 0) {
+        (_, is_masked) if is_masked != masked => None,
+        (short @ 0..=125, _) => Some((kind, short.into(), 2 + mask)),
+        (126, _) => match u16::from_be_bytes([third, fourth]) {
+            middle @ 126.. => Some((kind, middle.into(), 4 + mask)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The first byte of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct First {
@@ -148,22 +170,42 @@ impl First {
     }
 }
 
-/// Appends a frame header.
-pub(crate) fn write(out: &mut Vec<u8>, first: First, key: Option<[u8; 4]>, len: usize) {
-    let masked = if key.is_some() { 0x80 } else { 0 };
-    let first = first.bits();
-    // RFC 6455 5.2: the shortest form that holds the length.
-    if let Ok(short @ 0..=125) = u8::try_from(len) {
-        out.extend_from_slice(&[first, masked | short]);
-    } else if let Ok(middle) = u16::try_from(len) {
-        out.extend_from_slice(&[first, masked | 126]);
-        out.extend_from_slice(&middle.to_be_bytes());
-    } else {
-        out.extend_from_slice(&[first, masked | 127]);
-        out.extend_from_slice(&(len as u64).to_be_bytes());
+/// A frame header, as it is written.
+pub(crate) struct Head {
+    bytes: [u8; MAX_HEADER],
+    len: usize,
+}
+
+impl Head {
+    pub(crate) fn new(first: First, key: Option<[u8; 4]>, len: usize) -> Self {
+        let mut head = Self { bytes: [0; MAX_HEADER], len: 0 };
+        let masked = if key.is_some() { 0x80 } else { 0 };
+        let first = first.bits();
+        // RFC 6455 5.2: the shortest form that holds the length.
+        if let Ok(short @ 0..=125) = u8::try_from(len) {
+            head.add([first, masked | short]);
+        } else if let Ok(middle) = u16::try_from(len) {
+            head.add([first, masked | 126]);
+            head.add(middle.to_be_bytes());
+        } else {
+            head.add([first, masked | 127]);
+            head.add((len as u64).to_be_bytes());
+        }
+        if let Some(key) = key {
+            head.add(key);
+        }
+        head
     }
-    if let Some(key) = key {
-        out.extend_from_slice(&key);
+
+    fn add<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<N>()) {
+            *place = bytes;
+            self.len += N;
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -178,7 +220,7 @@ mod tests {
             for key in [None, Some([1, 2, 3, 4])] {
                 for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping] {
                     let mut bytes = Vec::new();
-                    write(&mut bytes, First::whole(opcode), key, len);
+                    bytes.extend_from_slice(Head::new(First::whole(opcode), key, len).bytes());
                     for cut in 0..bytes.len() {
                         assert_eq!(Header::read(&bytes[..cut]), None);
                     }

@@ -41,6 +41,12 @@ pub trait Output {
         self.buffer().extend_from_slice(bytes);
     }
 
+    /// Takes a frame: its header, and its payload as it goes out.
+    fn frame(&mut self, head: &[u8], payload: &[u8]) {
+        self.buffer().extend_from_slice(head);
+        self.payload(payload);
+    }
+
     /// Takes bytes that go to many peers.
     fn shared(&mut self, bytes: &Arc<[u8]>) {
         self.buffer().extend_from_slice(bytes);

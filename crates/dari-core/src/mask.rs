@@ -18,7 +18,12 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
             *byte ^= key;
         }
     }
-    for (byte, key) in rest.iter_mut().zip(wide) {
+    let (words, rest) = rest.as_chunks_mut::<8>();
+    let Some(long) = wide.first_chunk::<8>() else { return };
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*long)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(long) {
         *byte ^= key;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::buffers::{Buffers, OutOfMemory};
 use crate::deflate::{self, Codec};
-use crate::frame::{self, First, Opcode};
+use crate::frame::{First, Head, MAX_HEADER, Opcode};
 use crate::io::{Entropy, Io};
 use crate::mask::unmask;
 use crate::utf8::{self, Utf8};
@@ -111,8 +111,8 @@ impl Prepared {
     /// The same, and whether it is to be compressed for peers that have agreed to that.
     pub fn new_with(message: Message<'_>, squeeze: Squeeze) -> Result<Self, Misuse> {
         message.check()?;
-        let mut frame = Vec::with_capacity(frame::MAX_HEADER + message.data.len());
-        frame::write(&mut frame, First::whole(message.kind.opcode()), None, message.data.len());
+        let mut frame = Vec::with_capacity(MAX_HEADER + message.data.len());
+        frame.extend_from_slice(Head::new(First::whole(message.kind.opcode()), None, message.data.len()).bytes());
         let header = frame.len();
         frame.extend_from_slice(message.data);
         Ok(Self { kind: message.kind, squeeze, frame: frame.into(), header, squeezed: Arc::default() })
@@ -141,9 +141,9 @@ impl Prepared {
         let message = self.message();
         // Another time there may be memory for it.
         let frame = deflate::compress_shared(message.data, key, buffers).ok()?.map(|payload| {
-            let mut frame = Vec::with_capacity(frame::MAX_HEADER + payload.len());
+            let mut frame = Vec::with_capacity(MAX_HEADER + payload.len());
             let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
-            frame::write(&mut frame, first, None, payload.len());
+            frame.extend_from_slice(Head::new(first, None, payload.len()).bytes());
             frame.extend_from_slice(&payload);
             Arc::from(frame)
         });
@@ -201,13 +201,11 @@ pub(crate) fn write_control(opcode: Opcode, payload: &[u8], is_client: bool, io:
 /// Appends a frame. A client masks (RFC 6455 5.3), and so has to copy.
 fn write_frame(first: First, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
     if !is_client {
-        frame::write(io.out.buffer(), first, None, payload.len());
-        io.out.payload(payload);
-        return;
+        return io.out.frame(Head::new(first, None, payload.len()).bytes(), payload);
     }
     let key = mask_key(io.entropy);
     let out = io.out.buffer();
-    frame::write(out, first, Some(key), payload.len());
+    out.extend_from_slice(Head::new(first, Some(key), payload.len()).bytes());
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(bytes) = out.get_mut(start..) {

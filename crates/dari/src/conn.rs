@@ -60,6 +60,8 @@ pub(crate) struct Conn {
     pub(crate) served: bool,
     /// Its address is counted by the listener.
     pub(crate) counted: bool,
+    /// The peer is who a trusted proxy says it is.
+    pub(crate) by_proxy: bool,
     /// It was turned away, and is only here to hear of it.
     pub(crate) is_farewell: bool,
     /// Memory is short, and it holds much: nothing is read until there is more.
@@ -200,6 +202,7 @@ impl Conn {
             pinged: false,
             served: false,
             counted: false,
+            by_proxy: false,
             is_farewell: false,
             choked: false,
             touched: false,

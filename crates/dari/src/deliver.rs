@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
     match event {
         Event::Message { kind, payload } => {
-            let message = Message { kind, data: &payload };
-            net.stats.messages_in += 1;
-            hook(net, slot, "message", |handler, net, id| handler.message(net, id, message));
+            tell_message(net, slot, Message { kind, data: &payload });
             if let Payload::Buffer(buffer) = payload {
                 net.buffers.give_back(buffer);
             }
@@ -109,6 +107,12 @@ fn may_ask(net: &mut Net, slot: u32) -> bool {
     // The request is there and waits, so this can not be refused.
     let _ = net.respond(net.id(slot), 503, &plain, format!("{why}.\n").as_bytes());
     false
+}
+
+/// Tells a message.
+pub(crate) fn tell_message(net: &mut Net, slot: u32, message: Message<'_>) {
+    net.stats.messages_in += 1;
+    hook(net, slot, "message", |handler, net, id| handler.message(net, id, message));
 }
 
 /// Tells that a connection is open, if it is and nobody was told.

@@ -340,15 +340,19 @@ impl Net {
         let Some(gate) = self.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.gate.as_mut()) else {
             return Ok(());
         };
-        if gate.trusted.is_empty() || conn.counted || !gate.trusts(&conn.peer) {
+        if gate.trusted.is_empty() || !(conn.by_proxy || gate.trusts(&conn.peer)) {
             return Ok(());
         }
         let lines = (0..).map_while(|nth| conn.core.request()?.header("x-forwarded-for", nth));
         let Some(ip) = forwarded(lines, &gate.trusted) else { return Ok(()) };
         let peer = Peer::from_ip(ip);
+        // Proxies keep connections, and speak for one client after the other.
+        if std::mem::take(&mut conn.counted) {
+            gate.leave(&conn.peer);
+        }
         match gate.enter(&peer, now) {
             Ok(counted) => {
-                conn.counted = counted;
+                (conn.counted, conn.by_proxy) = (counted, true);
                 conn.peer = peer;
                 Ok(())
             }

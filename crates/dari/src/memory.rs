@@ -88,7 +88,11 @@ impl Net {
         let near = limit - limit / 10;
         if self.used() > near {
             self.shared.sweep();
-            self.choke(near);
+            // Looking at all of them costs something: once a millisecond will do.
+            if self.choked_at != self.now {
+                self.choked_at = self.now;
+                self.choke(near);
+            }
             while self.used() > limit && self.close_largest() {}
         } else if !self.choked.is_empty() && self.used() <= limit - limit / 4 {
             self.let_breathe();

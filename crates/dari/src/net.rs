@@ -81,6 +81,8 @@ pub struct Net {
     pub(crate) publishing: bool,
     /// Connections that are not read from because memory is short.
     pub(crate) choked: Vec<u64>,
+    /// When they were last looked for.
+    pub(crate) choked_at: u64,
     pub(crate) stats: Stats,
     pub(crate) ends: Ends,
     pub(crate) lines: Lines,
@@ -136,6 +138,7 @@ impl Net {
             shared: Shared::default(),
             publishing: false,
             choked: Vec::new(),
+            choked_at: NEVER,
             stats: Stats::default(),
             ends: Ends::default(),
             lines: Lines::new(config.log),
@@ -303,7 +306,9 @@ impl Net {
             resolver.cancel(id);
         }
         self.farewells -= usize::from(conn.is_farewell);
-        self.timers.cancel(conn.deadline, Due::Conn(slot));
+        if self.conns.len() == 0 {
+            self.timers.forget_conns();
+        }
         let mut nowhere = Vec::new();
         conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
         if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
@@ -318,12 +323,15 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
-        let apart = self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest);
         let conn = self.conns.get_mut(slot)?;
         let (is_plain, sealed) = (conn.wire().is_none(), conn.wire().map_or(0, Wire::queued));
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
-        let queue = if uses_tx { &mut self.tx } else { conn.outbox.get_or_insert_default() };
-        queue.apart = apart;
+        let queue = if uses_tx {
+            &mut self.tx
+        } else {
+            let slow = self.endpoints.get(conn.endpoint).map(|at| at.limits.slow);
+            conn.outbox.get_or_insert_with(|| Box::new(Outbox::new(slow == Some(Slow::DropOldest))))
+        };
         let mut out = Outgoing {
             queue,
             shared: if self.publishing { Some(&mut self.shared) } else { None },
@@ -355,6 +363,11 @@ impl Net {
             self.end(slot, end);
         }
         Some(result)
+    }
+
+    /// Whether messages for a connection are kept apart, to be dropped one by one.
+    pub(crate) fn drops_oldest(&self, slot: u32) -> bool {
+        self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest)
     }
 
     /// Bytes that wait to be sent on a connection.
@@ -519,10 +532,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
         let (at, _) = conn.due(&endpoint.limits);
-        if at < conn.deadline {
-            self.timers.cancel(conn.deadline, Due::Conn(slot));
-            self.timers.set(at, Due::Conn(slot));
-            conn.deadline = at;
+        let step = Timers::step(at);
+        if step < conn.deadline {
+            self.timers.set_conn(step, slot);
+            conn.deadline = step;
         }
         if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;

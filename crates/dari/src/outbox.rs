@@ -110,6 +110,11 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// An empty one; `apart` keeps messages apart.
+    pub(crate) fn new(apart: bool) -> Self {
+        Self { apart, ..Self::default() }
+    }
+
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.closed + self.tail.len() - self.written

@@ -46,6 +46,21 @@ impl Output for Outgoing<'_> {
         }
     }
 
+    fn frame(&mut self, head: &[u8], payload: &[u8]) {
+        if payload.len() >= REFER {
+            self.copy(head);
+            return self.payload(payload);
+        }
+        let tail = self.queue.tail();
+        match tail.try_reserve(head.len() + payload.len()) {
+            Ok(()) => {
+                tail.extend_from_slice(head);
+                tail.extend_from_slice(payload);
+            }
+            Err(_) => self.error = Some(None),
+        }
+    }
+
     fn shared(&mut self, bytes: &Arc<[u8]>) {
         if bytes.len() >= SHARE {
             if let Some(shared) = &mut self.shared {

@@ -1,7 +1,7 @@
 //! From a socket to the protocol: what is read, how much of it at a time, and who has to wait.
 
 use crate::cause::End;
-use crate::deliver::{deliver, tell_open};
+use crate::deliver::{deliver, tell_message, tell_open};
 use crate::turn::Loop;
 use crate::wire::Wire;
 use dari_core::State;
@@ -23,6 +23,7 @@ impl Loop {
             _ => return,
         }
         self.net.current = Some(slot);
+        self.net.tx.apart = self.net.drops_oldest(slot);
         let waiting = self.net.take_waiting(slot);
         for piece in waiting.chunks(self.rx.len()) {
             self.rx[..piece.len()].copy_from_slice(piece);
@@ -104,6 +105,13 @@ impl Loop {
                     conn.core.renew();
                 }
                 (conn.mark, conn.pinged) = (now, false);
+                let mut input = &mut self.rx[at..len];
+                if let Some(message) = conn.core.receive_whole(&mut input) {
+                    at = len - input.len();
+                    self.net.is_more_behind = at < len;
+                    tell_message(&mut self.net, slot, message);
+                    continue;
+                }
             } else if conn.served && conn.core.is_between_requests() {
                 conn.mark = now;
                 self.net.arm(slot);

@@ -1,10 +1,13 @@
-//! Deadlines in the order in which they come. Setting and taking one back costs a logarithm; nothing is paid per
-//! message, since a connection's deadline is only looked at when it is reached.
+//! Deadlines in the order in which they come. Nothing is paid per message, since a connection's deadline is only looked
+//! at when it is reached. There is one for each connection, so these are kept small: four bytes, in steps of time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Deadlines of connections are kept in steps of so many milliseconds. They come late by less than that, and never early.
+const STEP: u64 = 16;
 
 /// Whose deadline it is, by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +34,8 @@ pub(crate) enum Due {
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     set: BTreeSet<(u64, Due)>,
+    /// Slots of connections by when they are due. They are not taken back: who is called looks whether it was meant.
+    conns: BTreeMap<u64, Vec<u32>>,
 }
 
 impl Timers {
@@ -38,6 +43,23 @@ impl Timers {
         if at != NEVER {
             self.set.insert((at, due));
         }
+    }
+
+    /// When a connection is called whose deadline is `at`.
+    pub(crate) fn step(at: u64) -> u64 {
+        at.checked_next_multiple_of(STEP).unwrap_or(NEVER)
+    }
+
+    /// Has a connection called then; there is no taking back.
+    pub(crate) fn set_conn(&mut self, step: u64, slot: u32) {
+        if step != NEVER {
+            self.conns.entry(step).or_default().push(slot);
+        }
+    }
+
+    /// No connection is there any more.
+    pub(crate) fn forget_conns(&mut self) {
+        self.conns.clear();
     }
 
     pub(crate) fn cancel(&mut self, at: u64, due: Due) {
@@ -51,14 +73,23 @@ impl Timers {
 
     /// When the next one is due.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.set.first().map(|(at, _)| *at)
+        let conn = self.conns.first_key_value().map(|(at, _)| *at);
+        self.set.first().map(|(at, _)| *at).into_iter().chain(conn).min()
     }
 
     /// Takes the next one that is due at `now`.
     pub(crate) fn pop(&mut self, now: u64) -> Option<Due> {
-        let first = self.set.first().copied().filter(|(at, _)| *at <= now)?;
-        self.set.remove(&first);
-        Some(first.1)
+        let first = self.set.first().copied().filter(|(at, _)| *at <= now);
+        let before = first.map_or(now, |(at, _)| at);
+        if let Some(mut conns) = self.conns.first_entry().filter(|conns| *conns.key() <= before) {
+            let slot = conns.get_mut().pop();
+            if conns.get().is_empty() {
+                conns.remove();
+            }
+            return slot.map(Due::Conn);
+        }
+        self.set.remove(&first?);
+        Some(first?.1)
     }
 }
 
@@ -70,12 +101,13 @@ mod tests {
     fn they_come_in_order_and_not_before_their_time() {
         let mut timers = Timers::default();
         timers.set(30, Due::User(3));
-        timers.set(10, Due::Conn(1));
+        timers.set_conn(Timers::step(10), 1);
         timers.set(20, Due::User(2));
         timers.set(NEVER, Due::User(9));
         timers.cancel(20, Due::User(2));
-        assert_eq!((timers.next(), timers.pop(9)), (Some(10), None));
-        assert_eq!((timers.pop(10), timers.pop(29), timers.pop(31)), (Some(Due::Conn(1)), None, Some(Due::User(3))));
+        assert_eq!((timers.next(), timers.pop(15)), (Some(16), None));
+        assert_eq!((timers.pop(16), timers.pop(29), timers.pop(31)), (Some(Due::Conn(1)), None, Some(Due::User(3))));
         assert_eq!(timers.next(), None);
+        assert_eq!(Timers::step(NEVER), NEVER);
     }
 }

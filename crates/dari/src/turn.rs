@@ -277,7 +277,7 @@ impl Loop {
     fn conn_due(&mut self, slot: u32) {
         let now = self.net.now;
         let Some(limits) = self.net.endpoint_of(slot).map(|at| Arc::clone(&at.limits)) else { return };
-        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| conn.deadline <= now) else { return };
         conn.deadline = NEVER;
         let (at, what) = conn.due(&limits);
         if at > now {

@@ -1,6 +1,7 @@
 //! What can be done with a connection, and with the request that it begins with.
 
 use crate::cause::End;
+use crate::conn::Conn;
 use crate::outbox::Outbox;
 use crate::{ConnId, Error, Net, Slow};
 use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
@@ -70,6 +71,9 @@ impl Net {
 
     /// The same, where nobody hears how it went. What finds no room the hook `dropped` tells of.
     pub(crate) fn send_untold(&mut self, slot: u32, prepared: &Prepared) {
+        if self.conns.get(slot).is_none_or(Conn::is_over) {
+            return;
+        }
         // Any other error: closing, or in the middle of a message in parts: not for this one.
         if let Err(Error::Full | Error::Memory) = self.send_prepared(slot, prepared) {
             self.note_dropped(slot, 1, prepared.message().data.len());
@@ -86,13 +90,10 @@ impl Net {
         call: impl FnOnce(&mut Connection, &mut Io<'_>) -> Result<(), Misuse>,
     ) -> Result<Sent, Error> {
         let conn = self.conns.get(slot).ok_or(Error::Stale)?;
-        if conn.is_over() {
-            return Err(Error::State("the connection is closed".to_owned()));
-        }
-        let limits = &self.endpoint_of(slot).ok_or(Error::Stale)?.limits;
-        let high = limits.high_water;
+        let limits = &self.endpoints.get(conn.endpoint).ok_or(Error::Stale)?.limits;
+        let (high, most) = (limits.high_water, limits.max_backlog);
         // The bound is the limit and one message: an echo of any legal message works.
-        if self.queued(slot) >= limits.max_backlog {
+        if self.queued(slot) >= most {
             self.make_room(slot)?;
         }
         if !self.has_room(len) {
@@ -102,10 +103,14 @@ impl Net {
             outbox.begin_message();
         }
         self.io(slot, call).ok_or(Error::Stale)??;
-        if let Some(outbox) = self.outbox_of(slot)
-            && (is_whole || !outbox.apart)
-        {
-            outbox.end_message();
+        if let Some(outbox) = self.outbox_of(slot) {
+            if is_whole || !outbox.apart {
+                outbox.end_message();
+            }
+            if outbox.len() <= high {
+                self.stats.messages_out += u64::from(is_whole);
+                return Ok(Sent::Done);
+            }
         }
         self.stats.messages_out += u64::from(is_whole);
         // What the kernel takes does not count; what lies in the receive buffer only its reader can write.
