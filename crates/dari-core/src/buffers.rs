@@ -15,8 +15,8 @@ const FIRST: usize = 1 << 10;
 /// The limit of a [`Buffers`] was reached, or the system's allocator said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory {
-    /// Bytes that were in use.
-    pub used: usize,
+    /// Bytes that there would have been in use.
+    pub met: usize,
     /// The limit in bytes.
     pub limit: usize,
 }
@@ -154,7 +154,7 @@ impl Buffers {
         let size = need.max(FIRST).max(buffer.capacity().saturating_mul(2)).min(need.max(most));
         let (before, more) = (buffer.capacity(), size - buffer.len());
         self.check(size - before)?;
-        buffer.try_reserve_exact(more).map_err(|_| OutOfMemory { used: self.used, limit: self.limit })?;
+        buffer.try_reserve_exact(more).map_err(|_| OutOfMemory { met: self.used + more, limit: self.limit })?;
         self.add(buffer.capacity() - before);
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Buffers {
 
     fn check(&self, more: usize) -> Result<(), OutOfMemory> {
         if more > self.room() {
-            return Err(OutOfMemory { used: self.used, limit: self.limit });
+            return Err(OutOfMemory { met: self.used.saturating_add(more), limit: self.limit });
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ mod tests {
         let mut buffer = Vec::new();
         buffers.append(&mut buffer, &[1; 9_000], usize::MAX).unwrap();
         let refused = buffers.append(&mut buffer, &[1; 2_000], usize::MAX);
-        assert_eq!(refused, Err(OutOfMemory { used: 9_000, limit: 10_000 }));
+        assert_eq!(refused, Err(OutOfMemory { met: 18_000, limit: 10_000 }));
         assert_eq!(buffer.len(), 9_000);
     }
 

@@ -329,7 +329,7 @@ impl Assembly {
 
 impl From<OutOfMemory> for Violation {
     fn from(full: OutOfMemory) -> Self {
-        Self::OutOfMemory { limit: full.limit, met: full.used }
+        Self::OutOfMemory { limit: full.limit, met: full.met }
     }
 }
 

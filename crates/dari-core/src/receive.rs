@@ -257,7 +257,7 @@ impl Connection {
         if frame.header.opcode == Opcode::Pong
             && let Err(full) = io.buffers.append(&mut buffer, &payload, payload.len())
         {
-            let violation = Violation::OutOfMemory { limit: full.limit, met: full.used };
+            let violation = Violation::OutOfMemory { limit: full.limit, met: full.met };
             return self.fail(violation, frame.offset, None, io);
         }
         self.control(frame.header.opcode, &payload, Payload::Buffer(buffer), frame.offset, io)

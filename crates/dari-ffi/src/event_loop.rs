@@ -2,12 +2,12 @@
 //!
 //! Everything that calls hooks is here. No loop of the process is hidden in here or shared.
 
-use crate::guard::arguments::{output, versioned};
+use crate::guard::arguments::{argument, output, versioned};
 use crate::guard::{disown, exclusive, getter, own, plain, verb};
 use crate::hooks;
 use crate::settings::dari_loop_config_t;
-use crate::status::{DARI_OK, dari_status_t};
-use crate::types::{DARI_NEVER, dari_loop_t};
+use crate::status::{DARI_OK, Refusal, dari_status_t};
+use crate::types::{DARI_LOG_TRACE, DARI_NEVER, dari_loop_t};
 use dari::{Config, Loop};
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -26,7 +26,8 @@ pub unsafe extern "C" fn dari_loop_new(
     plain("dari_loop_new", || {
         let out = output("out", out, ptr::null_mut())?;
         let owner = Rc::new(Cell::new(ptr::null()));
-        let config = versioned(config)?.map_or_else(Config::default, |of| settings(&of, Rc::clone(&owner)));
+        let config =
+            versioned(config)?.map_or_else(|| Ok(Config::default()), |of| settings(&of, Rc::clone(&owner)))?;
         *out = own(Loop::new(config)?);
         owner.set(*out);
         Ok(DARI_OK)
@@ -116,14 +117,17 @@ pub unsafe extern "C" fn dari_loop_timeout(r#loop: *const dari_loop_t) -> u32 {
     getter(r#loop, DARI_NEVER, |net| net.timeout().unwrap_or(DARI_NEVER))
 }
 
-fn settings(of: &dari_loop_config_t, owner: Rc<Cell<*const dari_loop_t>>) -> Config {
+fn settings(of: &dari_loop_config_t, owner: Rc<Cell<*const dari_loop_t>>) -> Result<Config, Refusal> {
+    if of.log_level > DARI_LOG_TRACE {
+        return Err(argument(format!("log_level {} is no DARI_LOG_*", of.log_level)));
+    }
     let default = Config::default();
     let size = |given, default| if given == 0 { default } else { given };
-    Config {
+    Ok(Config {
         max_memory: size(of.max_memory, default.max_memory),
         max_read: size(of.max_read, default.max_read),
         max_events: size(of.max_events as usize, default.max_events),
         slow_hook_ms: if of.slow_hook_ms == 0 { default.slow_hook_ms } else { of.slow_hook_ms },
         log: hooks::log(of, owner),
-    }
+    })
 }

@@ -155,7 +155,7 @@ impl From<Error> for Refusal {
             Error::Argument(_) => (DARI_ERR_ARGUMENT, 0),
             Error::Stale => (DARI_ERR_STALE, 0),
             Error::State(_) => (DARI_ERR_STATE, 0),
-            Error::Full => (DARI_ERR_FULL, 0),
+            Error::Full | Error::TooSlow => (DARI_ERR_FULL, 0),
             Error::TooBig(_) => (DARI_ERR_TOO_BIG, 0),
             Error::Memory => (DARI_ERR_MEMORY, 0),
             Error::Tls(_) => (DARI_ERR_TLS, 0),

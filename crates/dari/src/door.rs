@@ -94,6 +94,7 @@ pub(crate) struct Gate {
 /// Peers turned away for one reason.
 #[derive(Default)]
 struct Turned {
+    is_news: bool,
     count: u64,
     peer: Option<Peer>,
     /// When it may be told again.
@@ -252,9 +253,12 @@ impl Net {
     /// Out of descriptors or memory. No new edge will come: a timer tries again. Those who wait are told, one after
     /// the other, by means of a descriptor that was kept for that.
     fn out_of_descriptors(&mut self, slot: u32, errno: i32) -> bool {
-        if matches!(errno, libc::EMFILE | libc::ENFILE) {
-            self.turn_away_by_spare(slot);
-        } else {
+        // A kernel that has none left says so even if nobody waits. Who is told next comes with an edge of its own.
+        let has_spare = matches!(errno, libc::EMFILE | libc::ENFILE) && self.spare.is_some();
+        if has_spare && self.turn_away_by_spare(slot) {
+            return false;
+        }
+        if !has_spare {
             self.turned_away(slot, Which::Descriptors, None);
         }
         self.say(Level::Error, "accept", None, || format!("accepting: {}", io::Error::from_raw_os_error(errno)));
@@ -267,28 +271,31 @@ impl Net {
         false
     }
 
-    fn turn_away_by_spare(&mut self, slot: u32) {
-        let mut turned = 0;
-        while turned < ACCEPTS
-            && let Some(listener) = self.endpoints.get(slot).and_then(|endpoint| endpoint.listener.as_ref())
-            && self.spare.take().is_some()
-        {
+    /// Tells those who wait that there are no descriptors. Whether nobody waits any more.
+    fn turn_away_by_spare(&mut self, slot: u32) -> bool {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.endpoints.get(slot).and_then(|endpoint| endpoint.listener.as_ref()) else {
+                return true;
+            };
+            if self.spare.take().is_none() {
+                return false;
+            }
             let accepted = sys::accept(&listener.socket);
             if let Ok((socket, _)) = &accepted {
                 bid(socket);
             }
-            let peer = accepted.ok().map(|(_, peer)| Peer::new(&peer));
+            let accepted = accepted.map(|(_, peer)| Peer::new(&peer));
             self.keep_spare();
-            let Some(peer) = peer else { break };
-            turned += 1;
-            self.stats.accepted += 1;
-            self.stats.count_close(Cause::Limit);
-            self.turned_away(slot, Which::Descriptors, Some(&peer));
+            match accepted {
+                Ok(peer) => {
+                    self.stats.accepted += 1;
+                    self.stats.count_close(Cause::Limit);
+                    self.turned_away(slot, Which::Descriptors, Some(&peer));
+                }
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
         }
-        if turned == 0 {
-            self.turned_away(slot, Which::Descriptors, None);
-        }
-        self.keep_spare();
+        false
     }
 
     /// Keeps a descriptor that can be let go of to tell somebody that there are none. Somebody else may have been
@@ -305,8 +312,8 @@ impl Net {
         self.stats.limited += u64::from(peer.is_some());
         let Some(gate) = self.gate(slot) else { return };
         let turned = gate.turned(which);
-        let is_first = turned.count == 0;
-        turned.count += 1;
+        let is_first = !std::mem::replace(&mut turned.is_news, true);
+        turned.count += u64::from(peer.is_some());
         turned.peer = peer.cloned().or(turned.peer.take());
         let at = turned.tell_at.max(now);
         if is_first {
@@ -322,7 +329,8 @@ impl Net {
         for which in Which::ALL {
             let limit = gate.limit(which);
             let turned = gate.turned(which);
-            if turned.count > 0 && turned.tell_at <= now {
+            if turned.is_news && turned.tell_at <= now {
+                turned.is_news = false;
                 let peer = turned.peer.take().map(|peer| peer.to_string()).unwrap_or_default();
                 let count = std::mem::take(&mut turned.count);
                 turned.tell_at = now + REPORT_MS;

@@ -15,6 +15,8 @@ pub enum Error {
     State(String),
     /// The queue is full; nothing was queued.
     Full,
+    /// The same, and the connection is closed for it ([`Slow::Close`](crate::Slow::Close)).
+    TooSlow,
     /// Longer than a control frame may be.
     TooBig(String),
     /// Out of memory, or over the loop's memory limit.
@@ -44,6 +46,7 @@ impl fmt::Display for Error {
             Self::Argument(text) | Self::State(text) | Self::TooBig(text) | Self::Tls(text) => f.write_str(text),
             Self::Stale => f.write_str("the id names nothing on this loop any more"),
             Self::Full => f.write_str("the queue is full"),
+            Self::TooSlow => f.write_str("the queue is full, and the connection is closed for that"),
             Self::Memory => f.write_str("out of memory"),
             Self::System { what, errno } => write!(f, "{what}: {}", io::Error::from_raw_os_error(*errno)),
             Self::Unsupported(what) => f.write_str(what),

@@ -86,23 +86,30 @@ impl Net {
     pub(crate) fn watch_memory(&mut self) {
         let limit = self.buffers.limit();
         let near = limit - limit / 10;
-        if self.used() > near {
-            self.shared.sweep();
-            // Looking at all of them costs something: once a millisecond will do.
-            if self.choked_at != self.now {
-                self.choked_at = self.now;
-                self.choke(near);
-            }
-            while self.used() > limit && self.close_largest() {}
-        } else if !self.choked.is_empty() && self.used() <= limit - limit / 4 {
-            self.let_breathe();
+        if self.used() <= near && self.choked.is_empty() {
+            return;
         }
+        self.shared.sweep();
+        // What was read of those who are made to wait goes to where there is room for it already.
+        let used = self.used().saturating_sub(self.read_in_vain());
+        if used <= limit - limit / 4 {
+            self.let_breathe();
+        } else if used > near && self.choked_at != self.now {
+            // Looking at all of them costs something: once a millisecond will do.
+            self.choked_at = self.now;
+            self.choke(used - near);
+        }
+        while self.used() > limit && self.close_largest() {}
     }
 
-    /// Reads no more from those that hold the most of what they have received, until what the others hold is below
-    /// the mark.
-    fn choke(&mut self, near: usize) {
-        let mut over = self.used().saturating_sub(near);
+    fn read_in_vain(&self) -> usize {
+        let rare = |id: &u64| self.conns.get(self.conns.find(*id)?)?.rare.as_ref();
+        self.choked.iter().filter_map(rare).map(|rare| rare.waiting.capacity()).sum()
+    }
+
+    /// Reads no more from those that hold the most of what they have received, and `over` bytes together.
+    fn choke(&mut self, over: usize) {
+        let mut over = over;
         let mut holders: Vec<(usize, u32)> = self.slots(|conn| if conn.choked { 0 } else { conn.core.receiving() });
         holders.sort_unstable();
         let was_quiet = self.choked.is_empty();

@@ -357,8 +357,10 @@ impl Loop {
             conn.touched = false;
         }
         tell_open(&mut self.net, slot);
-        let blocked = self.net.conns.get(slot).is_some_and(|conn| conn.blocked);
-        if !blocked {
+        if self.net.conns.get(slot).is_some_and(|conn| conn.blocked) {
+            // For how long is watched from now on.
+            self.net.arm(slot);
+        } else {
             self.net.flush(slot, &[]);
         }
         self.drained(slot);

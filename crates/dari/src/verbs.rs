@@ -56,7 +56,9 @@ impl Net {
     /// what is published passes it over. Each part of a text ends with a whole character.
     pub fn send_part(&mut self, conn: ConnId, part: Message<'_>, is_last: bool) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        self.queue(slot, part.data.len(), false, |core, io| core.send_part(part, is_last, io))
+        let sent = self.queue(slot, part.data.len(), false, |core, io| core.send_part(part, is_last, io))?;
+        self.stats.messages_out += u64::from(is_last);
+        Ok(sent)
     }
 
     /// Sends a message that was framed before.
@@ -75,7 +77,7 @@ impl Net {
             return;
         }
         // Any other error: closing, or in the middle of a message in parts: not for this one.
-        if let Err(Error::Full | Error::Memory) = self.send_prepared(slot, prepared) {
+        if let Err(Error::Full | Error::TooSlow | Error::Memory) = self.send_prepared(slot, prepared) {
             self.note_dropped(slot, 1, prepared.message().data.len());
         }
     }
@@ -147,7 +149,7 @@ impl Net {
             Slow::Refuse => return Err(Error::Full),
             Slow::Close => {
                 self.give_up(slot, "too slow", End::Slow { limit: most, met });
-                return Err(Error::Full);
+                return Err(Error::TooSlow);
             }
             Slow::DropOldest => {
                 let (messages, bytes) = self.outbox_of(slot).map_or((0, 0), |outbox| outbox.drop_oldest(most));
