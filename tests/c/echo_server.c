@@ -169,8 +169,12 @@ static void print_stats(const dari_loop_t *loop) {
 }
 
 static void on_signal(int number_of_it) {
-    if (number_of_it == SIGHUP) reloading = 1;
-    else ending = 1;
+    if (number_of_it == SIGHUP) {
+        signal(SIGHUP, on_signal); // In C99 a handler is good for once.
+        reloading = 1;
+    } else {
+        ending = 1;
+    }
     dari_remote_stop(remote);
 }
 
