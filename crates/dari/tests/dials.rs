@@ -6,7 +6,7 @@ use common::dialled::Dialled;
 use common::raw::{Raw, RawListener, TEXT, black_hole, frame, wait_for, welcome};
 use common::tls::{BOTH, Ca, Peer, listen, trusting};
 use common::*;
-use dari::{Cause, Close, Config, ConnId, Connect, Error, Limits, Listen, Loop, Net, Reconnect};
+use dari::{Cause, Close, Config, ConnId, Connect, Error, Limits, Listen, Loop, Message, Net, Reconnect};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn own_name() -> Option<String> {
 #[test]
 fn every_name_of_the_same_place_leads_there() {
     let ca = Ca::new("names");
-    let mut names = vec!["localhost".to_owned(), "LOCALHOST".to_owned(), "127.0.0.1".to_owned()];
+    let mut names = ["localhost", "LOCALHOST", "127.0.0.1"].map(str::to_owned).to_vec();
     names.extend(own_name());
     let cert = [&names[..], &["::1".to_owned()]].concat();
     let files = ca.issue("all", &cert.iter().map(String::as_str).collect::<Vec<_>>());
@@ -57,6 +57,40 @@ fn every_name_of_the_same_place_leads_there() {
         let conn = bench.net().connect(&url, trusting(ca.client()), Box::new(Hooks::quiet(&heard))).unwrap();
         bench.until(&url, |_| heard.opens() + heard.closes() > 0);
         assert_eq!(heard.story(), "open", "{url}: {:?}", heard.end_of(conn));
+    }
+    // A name is the same with the dot that says that it ends there.
+    let how = Connect { tls_name: Some("localhost.".to_owned()), ..trusting(ca.client()) };
+    let heard = Log::default();
+    let url = format!("wss://127.0.0.1:{}/", bench.port);
+    let conn = bench.net().connect(&url, how, Box::new(Hooks::quiet(&heard))).unwrap();
+    bench.until("it opens", |_| heard.opens() + heard.closes() > 0);
+    assert_eq!(heard.story(), "open", "{:?}", heard.end_of(conn));
+}
+
+#[test]
+fn unix_sockets_are_reached_by_path_and_by_name() {
+    let path = std::env::temp_dir().join(format!("dari-dials-{}.sock", std::process::id()));
+    let abstract_name = format!("dari-dials-{}", std::process::id());
+    let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+    for (listens, dials) in [
+        (format!("unix:{}", path.display()), format!("ws+unix:{}:/there?a=b", path.display())),
+        (format!("unix:@{abstract_name}"), format!("ws+unix:@{abstract_name}:/there?a=b")),
+    ] {
+        let (log, heard) = (Log::default(), Log::default());
+        let hooks = Hooks::new(&log, |net, conn, told| {
+            if let Told::Upgrade = told {
+                let request = net.request(conn).unwrap();
+                assert_eq!((request.target(), request.header("host", 0)), ("/there?a=b", Some(&b"localhost"[..])));
+            }
+        });
+        let listener = bench.net().listen(&listens, Listen::default(), Box::new(hooks)).unwrap();
+        let conn = bench.net().connect(&dials, Connect::default(), Box::new(Hooks::echo(&heard))).unwrap();
+        bench.until(&dials, |_| heard.opens() + heard.closes() > 0);
+        assert_eq!((heard.story().as_str(), bench.net().peer(conn)), ("open", Ok("unix:".to_owned())));
+        let server = log.opened();
+        bench.net().send(server, Message::text("hi")).unwrap();
+        bench.until("an echo", |_| log.messages() == 1);
+        bench.net().close_listener(listener).unwrap();
     }
 }
 
