@@ -529,6 +529,13 @@ typedef struct {
     uint32_t retry_max_ms;
     // How often in a row. Default without end.
     uint32_t retry_count;
+    // Has the system ask after this much silence, and then as often, whether the
+    // server is still there (SO_KEEPALIVE); whole seconds, rounded up. 0: not
+    // at all, idle_ms does it.
+    uint32_t keepalive_ms;
+    // How long the system waits for what it has sent to be acknowledged, before
+    // it gives the connection up (TCP_USER_TIMEOUT). 0: as the system has it.
+    uint32_t user_timeout_ms;
     // 0.
     uint32_t reserved;
 } dari_connect_t;

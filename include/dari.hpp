@@ -765,6 +765,8 @@ struct connect_config {
     std::uint32_t retry_ms = 0;
     std::uint32_t retry_max_ms = 0;
     std::uint32_t retry_count = 0;
+    std::uint32_t keepalive_ms = 0;
+    std::uint32_t user_timeout_ms = 0;
 };
 
 struct loop_config {
@@ -880,6 +882,8 @@ public:
         raw_how.retry_ms = how.retry_ms;
         raw_how.retry_max_ms = how.retry_max_ms;
         raw_how.retry_count = how.retry_count;
+        raw_how.keepalive_ms = how.keepalive_ms;
+        raw_how.user_timeout_ms = how.user_timeout_ms;
         dari_conn_t made{};
         detail::check(dari_loop_connect(raw(), url.c_str(), &raw_how, &hooks, &made));
         keep(std::move(to));

@@ -153,6 +153,8 @@ static const struct {
     FIELD(connect, retry_ms, 1),
     FIELD(connect, retry_max_ms, 1),
     FIELD(connect, retry_count, 1),
+    FIELD(connect, keepalive_ms, 1),
+    FIELD(connect, user_timeout_ms, 1),
 #undef dari_config_t
 #undef FIELD
 };

@@ -133,6 +133,8 @@ fn connect(how: dari_connect_t) -> Result<Connect, Refusal> {
         tls_name: optional_text("tls_name", how.tls_name)?.map(str::to_owned),
         proxy: optional_text("proxy", how.proxy)?.map(str::to_owned),
         retry: retry(&how),
+        keepalive_ms: (how.keepalive_ms != 0).then_some(how.keepalive_ms),
+        user_timeout_ms: (how.user_timeout_ms != 0).then_some(how.user_timeout_ms),
     })
 }
 

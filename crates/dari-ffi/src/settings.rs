@@ -246,6 +246,13 @@ pub struct dari_connect_t {
     pub retry_max_ms: u32,
     /// How often in a row. Default without end.
     pub retry_count: u32,
+    /// Has the system ask after this much silence, and then as often, whether the
+    /// server is still there (SO_KEEPALIVE); whole seconds, rounded up. 0: not
+    /// at all, idle_ms does it.
+    pub keepalive_ms: u32,
+    /// How long the system waits for what it has sent to be acknowledged, before
+    /// it gives the connection up (TCP_USER_TIMEOUT). 0: as the system has it.
+    pub user_timeout_ms: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -290,6 +297,6 @@ const _: () = {
     assert!(size_of::<dari_handler_t>() == 14 * WORD);
     assert!(size_of::<dari_limits_t>() == 9 * WORD + 12 * 4);
     assert!(size_of::<dari_listen_t>() == 10 * WORD + 8);
-    assert!(size_of::<dari_connect_t>() == 9 * WORD + 16);
+    assert!(size_of::<dari_connect_t>() == 9 * WORD + 24);
     assert!(size_of::<dari_loop_config_t>() == 5 * WORD + 16);
 };

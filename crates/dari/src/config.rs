@@ -224,6 +224,11 @@ pub struct Connect {
     pub proxy: Option<String>,
     /// Whether and how to connect again. Nothing is not at all.
     pub retry: Option<Reconnect>,
+    /// How long the server may be silent before the system asks whether it is still there, and how often then
+    /// (SO_KEEPALIVE). Nothing is not at all.
+    pub keepalive_ms: Option<u32>,
+    /// How long the system waits for an acknowledgement before it gives up (TCP_USER_TIMEOUT). Nothing is its own wish.
+    pub user_timeout_ms: Option<u32>,
 }
 
 /// How to connect again after an end that was not this side's wish: after a random time from 0 to a bound that begins

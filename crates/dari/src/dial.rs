@@ -28,12 +28,15 @@ use crate::{Close, Error, Handler, Net, sys};
 use dari_core::{Connection, Host, Io, Login, Opening, Url};
 use mio::Interest;
 use mio::unix::SourceFd;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// The longest keepalive that Linux takes, in seconds.
+const MOST_KEEPALIVE_S: u64 = 32_767;
 /// How long a dial waits for a socket when there are none, in milliseconds.
 const NO_SOCKET_MS: u64 = 1_000;
 
@@ -45,6 +48,9 @@ pub(crate) struct Dial {
     tls: Option<Tls>,
     /// The name that the server's certificate is for, if it is not the URL's.
     tls_name: Option<String>,
+    /// What the system is told of its sockets.
+    keepalive: Option<TcpKeepalive>,
+    user_timeout: Option<Duration>,
     retry: Option<Retry>,
     /// When the next attempt is due; `NEVER` if none is.
     next: u64,
@@ -125,8 +131,22 @@ impl Net {
             headers: how.headers,
         };
         let mut endpoint = Endpoint::new(Listen { limits: how.limits, ..Listen::default() }, handler);
-        endpoint.dial =
-            Some(Box::new(Dial { url, opening, proxy, tls, tls_name: how.tls_name, retry, next: NEVER, conn: 0 }));
+        // As much as the kernel takes (tcp(7)).
+        let seconds = |ms: u32| Duration::from_secs(u64::from(ms).div_ceil(1_000).min(MOST_KEEPALIVE_S));
+        endpoint.dial = Some(Box::new(Dial {
+            url,
+            opening,
+            proxy,
+            tls,
+            tls_name: how.tls_name,
+            keepalive: how
+                .keepalive_ms
+                .map(|ms| TcpKeepalive::new().with_time(seconds(ms)).with_interval(seconds(ms))),
+            user_timeout: how.user_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms).min(i32::MAX as u64))),
+            retry,
+            next: NEVER,
+            conn: 0,
+        }));
         let endpoint = self.endpoints.insert(endpoint).ok_or(Error::Memory)?;
         let slot = self.attempt(endpoint).inspect_err(|_| {
             self.endpoints.remove(endpoint);
@@ -289,6 +309,13 @@ impl Net {
         let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), protocol)?;
         if protocol.is_some() {
             socket.set_tcp_nodelay(true)?;
+            let dial = self.dial_of(slot);
+            if let Some(keepalive) = dial.and_then(|dial| dial.keepalive.as_ref()) {
+                socket.set_tcp_keepalive(keepalive)?;
+            }
+            if let Some(timeout) = dial.and_then(|dial| dial.user_timeout) {
+                socket.set_tcp_user_timeout(Some(timeout))?;
+            }
         }
         match socket.connect(&address) {
             Ok(()) => {}

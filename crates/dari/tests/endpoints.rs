@@ -440,3 +440,23 @@ fn a_client_may_dial_again_inside_close_as_often_as_it_likes() {
     assert_eq!((heard.conns().len(), heard.opens()), (50, 50));
     assert!(heard.conns().iter().all(|conn| heard.end_of(*conn).is_some_and(|end| end.code == 1012)));
 }
+
+#[test]
+fn the_system_is_told_how_long_a_server_may_be_silent() {
+    let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+    let log = Log::default();
+    let how = Connect { keepalive_ms: Some(2_500), user_timeout_ms: Some(7_001), ..Connect::default() };
+    bench.dial_with(how, Hooks::quiet(&log));
+    bench.until("open", |_| log.opens() == 1);
+    let option = |fd, level, name| {
+        let (mut value, mut len) = (0i32, 4);
+        // SAFETY: both places are there, and as large as is said.
+        let got = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) };
+        (got == 0).then_some(value)
+    };
+    let tcp = |fd, name| option(fd, libc::IPPROTO_TCP, name);
+    let told = (3..256).filter(|fd| tcp(*fd, libc::TCP_USER_TIMEOUT) == Some(7_001));
+    let told: Vec<_> =
+        told.map(|fd| (option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE), tcp(fd, libc::TCP_KEEPIDLE))).collect();
+    assert_eq!(told, [(Some(1), Some(3))]);
+}
