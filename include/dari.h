@@ -546,7 +546,7 @@ typedef struct {
     // 1013, and sends return DARI_ERR_MEMORY. Payloads of yours do not count.
     size_t max_memory;
     // Bytes of one read, and about what one connection gets of a turn before
-    // the others are looked at. Default 256 KiB; at least 4 KiB.
+    // the others are looked at. Default 256 KiB; at least 16 KiB.
     size_t max_read;
     // Events of one turn. Default 1,024.
     uint32_t max_events;
@@ -678,7 +678,8 @@ DARI_API dari_status_t dari_loop_stop(dari_loop_t *loop);
 // they do not all come back at once; 0 tells all at once. What is queued is
 // sent before. Whoever has not answered `grace_ms` after the last was told is
 // dropped. When nobody is left `done` is called, which may be NULL, with how
-// many had to be dropped, and dari_loop_run returns. Every cause is
+// many had to be dropped, and dari_loop_run returns; it is not called if the
+// loop is freed before. Every cause is
 // DARI_CAUSE_SHUTDOWN. Listening, connecting and another shutdown are
 // DARI_ERR_STATE from then on; timers and watches go on.
 DARI_API dari_status_t dari_loop_shutdown(dari_loop_t *loop, uint32_t spread_ms, uint32_t grace_ms,
@@ -820,9 +821,9 @@ DARI_API dari_status_t dari_dial_stop(dari_loop_t *loop, dari_dial_t dial);
 
 // Makes a server's TLS of a certificate chain and its key, PEM files.
 //
-// DARI_ERR_TLS says which file will not do and why: it can not be read, holds
-// no certificate, is not for the key, has expired. TLS 1.2 and 1.3. Free it
-// with dari_tls_free.
+// DARI_ERR_SYSTEM if a file can not be read; DARI_ERR_TLS says which one will
+// not do and why: it holds no certificate, is not for the key, has expired.
+// TLS 1.2 and 1.3. Free it with dari_tls_free.
 DARI_API dari_status_t dari_tls_server_new(const char *cert_file, const char *key_file,
                                            dari_tls_t **out);
 

@@ -161,8 +161,9 @@ static void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
 static void on_dropped_messages(void *user, dari_loop_t *loop, dari_conn_t conn, size_t messages, size_t bytes) {
     struct guest *guest = enter('D', loop, conn);
     REQUIRE(user == &cell && messages > 0 && bytes > 0);
-    /* Told at the end of the turn: some of it may have left, or all be over. */
-    if (guest->is & FULL) guest->is |= OPEN | (cell.behind == RESET ? (unsigned)OVER : 0);
+    /* Told at the end of the turn: some of it may have left, the peer may have closed, or all be over. */
+    if (guest->is & FULL)
+        guest->is |= OPEN | (cell.behind == RESET ? (unsigned)OVER : cell.behind == NOTHING ? 0u : (unsigned)CLOSING);
     at('D', guest);
     leave();
 }

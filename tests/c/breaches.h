@@ -95,6 +95,8 @@ static const struct answer {
      {.cause = DARI_CAUSE_REFUSED, .by = DARI_BY_PEER, .status = 401, .text = "with status 401"}},
     {"refused before it was asked", FRAMES("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), {0}, EARLY,
      {.cause = DARI_CAUSE_REFUSED, .by = DARI_BY_PEER, .status = 503, .text = "with status 503"}},
+    {"half an answer before it was asked, and the end", FRAMES("HTTP/1.1 1"), {0}, EARLY,
+     {.cause = DARI_CAUSE_EOF, .by = DARI_BY_PEER}},
     {"an answer to another key", FRAMES(SWITCHING "\r\n"), {0}, PLAIN,
      {.cause = DARI_CAUSE_PROTOCOL, .by = DARI_BY_US, .rule = "RFC 6455 4.1", .text = "does not fit the key"}},
     {"no HTTP at all", FRAMES("SSH-2.0-OpenSSH\r\n\r\n"), {0}, PLAIN,

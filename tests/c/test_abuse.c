@@ -7,6 +7,7 @@
 #include "abuse_hooks.h"
 #include "raw.h"
 #include <dirent.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/un.h>
 
@@ -77,13 +78,16 @@ static int is_tcp(void) {
 
 static int peer_connect(void) {
     struct sockaddr_un to;
+    size_t len;
     int fd;
     if (is_tcp()) return raw_connect(dari_listener_port(cell.loop, cell.listener));
     memset(&to, 0, sizeof to);
     to.sun_family = AF_UNIX;
     snprintf(to.sun_path + 1, sizeof to.sun_path - 1, "dari-abuse-%ld", (long)getpid());
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    REQUIRE(fd >= 0 && connect(fd, (const struct sockaddr *)&to, (socklen_t)(sizeof to.sun_family + 1 + strlen(to.sun_path + 1))) == 0);
+    REQUIRE(fd >= 0);
+    len = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(to.sun_path + 1);
+    REQUIRE(connect(fd, (const struct sockaddr *)&to, (socklen_t)len) == 0);
     return fd;
 }
 
@@ -130,8 +134,11 @@ static size_t guests_that(unsigned are) {
 /* --------------------------------------------------------------------- Cells */
 
 static void start(void) {
-    const dari_limits_t limits = {
-        .struct_size = sizeof limits, .high_water = 4 << 10, .low_water = 1 << 10, .max_backlog = 64 << 10, .slow = cell.slow};
+    const dari_limits_t limits = {.struct_size = sizeof limits,
+                                  .high_water = 4 << 10,
+                                  .low_water = 1 << 10,
+                                  .max_backlog = 64 << 10,
+                                  .slow = cell.slow};
     const dari_listen_t how = {.struct_size = sizeof how,
                                .limits = &limits,
                                .max_conns = cell.place->hook == 'l' ? FIRST + cell.crowd : DARI_UNLIMITED};
@@ -293,7 +300,8 @@ static void everybody_leaves(void) {
     for (size_t i = 0; i < cell.count; i++) {
         struct guest *guest = &cell.guests[i];
         if (guest->paused && !guest->closed) apply(RESUME, guest);
-        if (!guest->closed && (guest->dial || guest->is & (ASKED | PLAIN | BEGUN))) dari_conn_abort(cell.loop, guest->conn);
+        if (!guest->closed && (guest->dial || guest->is & (ASKED | PLAIN | BEGUN)))
+            dari_conn_abort(cell.loop, guest->conn);
     }
     UNTIL(guests_left() == 0 && cell.shut == cell.done && dari_loop_next(cell.loop, (dari_conn_t){0}).id == 0);
     REQUIRE(dari_loop_stats(cell.loop, &stats) == DARI_OK && stats.open == 0);

@@ -74,6 +74,7 @@ static void child_begins_anew(void *user) {
 
 static void a_forked_child_does_the_parent_no_harm(void) {
     static void (*const children[])(void *) = {child_frees, child_goes, child_exits, child_begins_anew};
+    const dari_handler_t quiet = {.struct_size = sizeof quiet};
     struct pair pair;
     char answer[512];
     int fd;
@@ -88,8 +89,7 @@ static void a_forked_child_does_the_parent_no_harm(void) {
         CHECK(is_talking(&pair));
         CHECK(!raw_take(fd, answer, sizeof answer, &len) && len == 0);
         /* Who comes now is heard, too. */
-        CHECK(dari_conn_state(pair.loop, pair_connect(&pair, NULL, &(dari_handler_t){.struct_size = sizeof(dari_handler_t)},
-                                                      "/")) == DARI_STATE_CONNECTING);
+        pair_connect(&pair, NULL, &quiet, "/");
         TURN_UNTIL(pair.loop, pair.server.heard[pair.server.count - 1] == 'o');
     }
     close(fd);

@@ -207,6 +207,14 @@ static void the_goodbyes_can_be_spread(void) {
     pair_free(&pair);
 }
 
+/* Forgets all but the last bytes, if there are more than `most`. */
+static size_t keep_end(char *buf, size_t len, size_t most) {
+    enum { END = 64 };
+    if (len <= most) return len;
+    memmove(buf, buf + len - END, END);
+    return END;
+}
+
 static void what_is_queued_is_sent_first(void) {
     static char got[1 << 16];
     struct pair pair;
@@ -219,7 +227,7 @@ static void what_is_queued_is_sent_first(void) {
     backlog = dari_conn_backlog(pair.loop, pair.server.conn);
     CHECK(backlog >= 1 << 20 && ending.calls == 0);
     CHECK_ERROR(dari_conn_send(pair.loop, pair.server.conn, DARI_TEXT, "x", 1), DARI_ERR_STATE, "");
-    TURN_UNTIL(pair.loop, (len = len > sizeof got / 2 ? 0 : len,
+    TURN_UNTIL(pair.loop, (len = keep_end(got, len, sizeof got / 2),
                            over = is_told(fd, got, sizeof got, &len) &&
                                   dari_conn_backlog(pair.loop, pair.server.conn) == 0));
     CHECK(over);

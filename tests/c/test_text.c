@@ -188,7 +188,7 @@ static void text_is_taken_or_refused_whatever_is_in_it(void) {
         {"header name", as_header_name, "aaaaaaaaaaa."},
         {"header value", as_header_value, "aaaaa.aaa..."},
         {"agreed", as_agreed, "aaaaaaaaaaaa"},
-        {"spoken", as_spoken, "......aaa..."},
+        {"spoken", as_spoken, "aaaaaaaaaaa."},
         {"allowed", as_allowed, "......aaa..."},
         {"folder", as_folder, "ssssssssssss"},
         {"proxy", as_proxy, "aaaaaaaaaaaa"},

@@ -133,12 +133,12 @@ check "echo_server: so is a bad value" answers 2 "bad value" "$bin/echo_server" 
 check "echo_server: so is one that does not fit" answers 2 "bad value for --idle-ms" "$bin/echo_server" 127.0.0.1:0 --idle-ms 4294967296
 check "echo_server: what excludes each other is told" answers 1 "takeover" "$bin/echo_server" 127.0.0.1:0 --deflate --slow drop_oldest
 serve echo_server 127.0.0.1:0 --max-conns 1 --idle-ms never --max-memory unlimited --log debug --stats
-talk 3 fay "ws://127.0.0.1:$port/"
+talk 3 max "ws://127.0.0.1:$port/"
 check "echo_server --max-conns: one too many" answers 0 "REFUSED the server refused the handshake with status 503" "$bin/echo_client" "ws://127.0.0.1:$port/"
 check "echo_server --log: lines with level, event and peer" waits server.err "debug open 127.0.0.1:"
 check "echo_server --log: and who was turned away" waits server.err "limited"
 hang_up 3
-check "echo_server --log: and why each has ended" waits server.err "debug close 127.0.0.1:"
+check "echo_server --log: and why each has ended" waits server.err "the peer closed, code 1000"
 check "echo_server --stats: ends in order" ends_on TERM "$pid"
 check "echo_server --stats: and has counted" waits server '{"accepted":2,"dialled":0,"open":0,"opened":1,'
 check "echo_server --stats: also by cause" waits server '"closes":{"1":1,"23":1}}'

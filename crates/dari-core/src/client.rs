@@ -27,6 +27,19 @@ pub struct Opening {
     pub headers: Vec<(String, String)>,
 }
 
+/// The rules for a list of subprotocols (RFC 6455 4.1), of either side.
+pub fn check_protocols(names: &[String]) -> Result<(), Misuse> {
+    for (i, name) in names.iter().enumerate() {
+        if !http::is_token(name.as_bytes()) {
+            return Err(Misuse::ProtocolNoToken(name.clone()));
+        }
+        if names.iter().take(i).any(|earlier| earlier == name) {
+            return Err(Misuse::ProtocolTwice(name.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// A handshake that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -71,14 +84,7 @@ impl Client {
         if !http::is_path(&opening.target) {
             return Err(Misuse::Target(opening.target));
         }
-        for (i, name) in opening.protocols.iter().enumerate() {
-            if !http::is_token(name.as_bytes()) {
-                return Err(Misuse::ProtocolNoToken(name.clone()));
-            }
-            if opening.protocols.iter().take(i).any(|earlier| earlier == name) {
-                return Err(Misuse::ProtocolTwice(name.clone()));
-            }
-        }
+        check_protocols(&opening.protocols)?;
         // RFC 6455 4.1: a nonce of 16 bytes, chosen anew for each connection.
         let mut nonce = [0; 16];
         io.entropy.fill(&mut nonce);

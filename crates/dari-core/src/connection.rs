@@ -392,6 +392,14 @@ impl Connection {
         self.controls = 0;
     }
 
+    /// Server: whether a body is being sent in pieces.
+    pub fn check_answering(&self) -> Result<(), Misuse> {
+        match &self.phase {
+            Phase::Server(server) if server.is_answering() && self.state == State::Connecting => Ok(()),
+            _ => Err(Misuse::NothingToAnswer),
+        }
+    }
+
     /// Says that the peer takes bytes again: a pong that waited goes out.
     pub fn unblocked(&mut self, io: &mut Io<'_>) {
         if let Some(pong) = self.unfinished.as_mut().and_then(|unfinished| unfinished.pong.take())
@@ -568,7 +576,8 @@ impl Connection {
         if self.sending.is_some() { Err(Misuse::BetweenParts) } else { Ok(()) }
     }
 
-    fn check_open(&self) -> Result<(), Misuse> {
+    /// Whether messages can be sent now.
+    pub fn check_open(&self) -> Result<(), Misuse> {
         if self.state == State::Open { Ok(()) } else { Err(Misuse::NotOpen(self.state)) }
     }
 }

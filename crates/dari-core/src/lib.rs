@@ -62,7 +62,7 @@ mod url;
 mod utf8;
 
 pub use buffers::{Buffers, OutOfMemory};
-pub use client::Opening;
+pub use client::{Opening, check_protocols};
 pub use close::{By, Closing, Failure, Received, check as check_close, may_be_sent};
 pub use connection::{Connection, Event};
 pub use error::{Misuse, Violation};

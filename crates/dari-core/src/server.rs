@@ -105,6 +105,10 @@ impl Server {
         matches!(self.stage, Stage::Asked { upgrade: true })
     }
 
+    pub(crate) fn is_answering(&self) -> bool {
+        matches!(self.stage, Stage::Answering { .. })
+    }
+
     /// Whether input has to wait: an answer is due, and what follows belongs to whatever comes after it.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self.stage, Stage::Asked { .. } | Stage::Answering { .. })

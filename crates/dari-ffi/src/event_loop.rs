@@ -71,7 +71,8 @@ pub unsafe extern "C" fn dari_loop_stop(r#loop: *mut dari_loop_t) -> dari_status
 /// they do not all come back at once; 0 tells all at once. What is queued is
 /// sent before. Whoever has not answered `grace_ms` after the last was told is
 /// dropped. When nobody is left `done` is called, which may be NULL, with how
-/// many had to be dropped, and dari_loop_run returns. Every cause is
+/// many had to be dropped, and dari_loop_run returns; it is not called if the
+/// loop is freed before. Every cause is
 /// DARI_CAUSE_SHUTDOWN. Listening, connecting and another shutdown are
 /// DARI_ERR_STATE from then on; timers and watches go on.
 #[unsafe(no_mangle)]

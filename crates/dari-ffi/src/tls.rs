@@ -14,9 +14,9 @@ use std::ptr;
 
 /// Makes a server's TLS of a certificate chain and its key, PEM files.
 ///
-/// DARI_ERR_TLS says which file will not do and why: it can not be read, holds
-/// no certificate, is not for the key, has expired. TLS 1.2 and 1.3. Free it
-/// with dari_tls_free.
+/// DARI_ERR_SYSTEM if a file can not be read; DARI_ERR_TLS says which one will
+/// not do and why: it holds no certificate, is not for the key, has expired.
+/// TLS 1.2 and 1.3. Free it with dari_tls_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_tls_server_new(
     cert_file: *const c_char,

@@ -6,9 +6,17 @@ use crate::cause::{Close, End, Scene, judge};
 use crate::config::NEVER;
 use crate::conn::{Conn, Finish};
 use crate::log::Level;
-use crate::{ConnId, Handler, Limited, Net};
+use crate::{ConnId, DialId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
 use std::time::{Duration, Instant};
+
+/// The next attempt of a dial.
+pub(crate) struct Again {
+    endpoint: u32,
+    dial: DialId,
+    attempt: u32,
+    delay_ms: u32,
+}
 
 /// What one event means to the loop and to the hooks. `drained`: nothing of the peer's waits behind it.
 pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool) {
@@ -125,6 +133,10 @@ pub(crate) fn tell_open(net: &mut Net, slot: u32) {
     net.dial_opened(endpoint);
     net.say(Level::Debug, "open", Some(slot), || "open".to_owned());
     hook(net, slot, "open", |handler, net, id| handler.open(net, id));
+    if net.shutdown.is_some() {
+        // It was asked for before that began.
+        net.tell_to_go(slot);
+    }
 }
 
 /// Tells that sending may go on.
@@ -172,13 +184,14 @@ pub(crate) fn tell_shut_down(net: &mut Net) {
 }
 
 /// Tells the end of a connection to those who know it, and writes it down for the others.
-pub(crate) fn tell_end(net: &mut Net, slot: u32) {
-    let Some(conn) = net.conns.get(slot) else { return };
-    let Some(end) = conn.end() else { return };
+/// What has to be told when it is gone: that its dial connects again.
+pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
+    let conn = net.conns.get(slot)?;
+    let end = conn.end()?;
     net.stats.count_close(judge(end, conn.core.closing()).0);
     net.stats.open -= u64::from(conn.opened);
     if !conn.seen && !net.lines.wants(Level::Debug) {
-        return;
+        return None;
     }
     let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
     let (waiting, messages_waiting) = conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.messages()));
@@ -199,17 +212,22 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) {
     let (seen, peer, lived) = (conn.seen, conn.peer.to_string(), net.now.saturating_sub(conn.born));
     net.say(level, "close", Some(slot), || close.text.clone());
     if !seen {
-        return;
+        return None;
     }
     net.ends.remember(net.id(slot), peer, lived, close.clone());
     if close.cause.is_failure() {
         hook(net, slot, "error", |handler, net, id| handler.error(net, id, &close));
     }
     hook(net, slot, "close", |handler, net, id| handler.close(net, id, &close));
-    if let Some((dial, attempt, delay_ms)) = net.dial_ended(endpoint, &close, by_host) {
-        net.say(Level::Info, "retry", None, || format!("attempt {attempt} in {delay_ms} ms"));
-        hook_of(net, endpoint, None, "retry", |handler, net| handler.retry(net, dial, attempt, delay_ms));
-    }
+    let (dial, attempt, delay_ms) = net.dial_ended(endpoint, &close, by_host)?;
+    Some(Again { endpoint, dial, attempt, delay_ms })
+}
+
+/// Tells that a dial connects again.
+pub(crate) fn tell_again(net: &mut Net, again: Again) {
+    let Again { endpoint, dial, attempt, delay_ms } = again;
+    net.say(Level::Info, "retry", None, || format!("attempt {attempt} in {delay_ms} ms"));
+    hook_of(net, endpoint, None, "retry", |handler, net| handler.retry(net, dial, attempt, delay_ms));
 }
 
 /// Calls a hook of the connection's endpoint.
@@ -226,11 +244,15 @@ fn hook_of(
     name: &'static str,
     call: impl FnOnce(&mut dyn Handler, &mut Net),
 ) {
+    let id = net.endpoints.id(endpoint);
     let Some(mut handler) = net.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.handler.take()) else {
         return;
     };
     timed(net, name, slot, |net| call(&mut *handler, net));
-    if let Some(endpoint) = net.endpoints.get_mut(endpoint) {
+    // It may have gone meanwhile, and another one come to its place.
+    if net.endpoints.id(endpoint) == id
+        && let Some(endpoint) = net.endpoints.get_mut(endpoint)
+    {
         endpoint.handler = Some(handler);
     }
 }

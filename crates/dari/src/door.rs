@@ -261,12 +261,17 @@ impl Net {
         if !has_spare {
             self.turned_away(slot, Which::Descriptors, None);
         }
-        self.say(Level::Error, "accept", None, || format!("accepting: {}", io::Error::from_raw_os_error(errno)));
         let now = self.now;
         if let Some(listener) = self.endpoints.get_mut(slot).and_then(|endpoint| endpoint.listener.as_mut()) {
             let at = now + listener.wait;
+            let is_first = listener.wait == ACCEPT_WAIT.0;
             listener.wait = (listener.wait * 2).min(ACCEPT_WAIT.1);
             self.timers.set(at, Due::Accept(slot));
+            if is_first {
+                self.say(Level::Error, "accept", None, || {
+                    format!("accepting: {}", io::Error::from_raw_os_error(errno))
+                });
+            }
         }
         false
     }

@@ -7,7 +7,7 @@ use crate::ids::ListenerId;
 use crate::log::Level;
 use crate::net::{Kind, token};
 use crate::{Error, Handler, Net, folder};
-use dari_core::{Request, is_same_origin};
+use dari_core::{Request, check_protocols, is_same_origin};
 use mio::Interest;
 use mio::unix::SourceFd;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -59,6 +59,7 @@ impl Net {
     pub fn listen(&mut self, address: &str, how: Listen, handler: Box<dyn Handler>) -> Result<ListenerId, Error> {
         self.refuse_when_closing()?;
         how.limits.check()?;
+        check_protocols(&how.protocols)?;
         let gate = Gate::new(&how.door)?;
         let mut how = how;
         if let Some(folder) = &how.folder {

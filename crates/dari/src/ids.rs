@@ -2,7 +2,7 @@
 //!
 //! A slot is used again, its generation is not: when it would begin again from the front, the slot is retired.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 const SLOT_BITS: u32 = 24;
 const MASK: u64 = (1 << SLOT_BITS) - 1;
@@ -51,10 +51,41 @@ id! {
     WatchId
 }
 
-/// A number for a new loop, so that its ids are strangers to every other loop.
-pub(crate) fn next_tag() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+/// The number of a living loop, so that its ids are strangers to every other loop.
+#[derive(Debug)]
+pub(crate) struct Tag(u16);
+
+/// The numbers of living loops, a bit each, and where to look for the next: those of loops that are gone rest for as long
+/// as they can.
+static TAGS: Mutex<([u64; 1 << 10], u16)> = Mutex::new(([0; 1 << 10], 0));
+
+impl Tag {
+    /// One that no living loop has; nothing if there are 65,535 of them. 0 is nobody's.
+    pub(crate) fn new() -> Option<Self> {
+        let (used, last) = &mut *TAGS.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..=u16::MAX {
+            *last = last.wrapping_add(1);
+            let (word, bit) = (used.get_mut(usize::from(*last >> 6))?, 1 << (*last & 63));
+            if *last != 0 && *word & bit == 0 {
+                *word |= bit;
+                return Some(Self(*last));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.0
+    }
+}
+
+impl Drop for Tag {
+    fn drop(&mut self) {
+        let (used, _) = &mut *TAGS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(word) = used.get_mut(usize::from(self.0 >> 6)) {
+            *word &= !(1 << (self.0 & 63));
+        }
+    }
 }
 
 /// Things with ids.
@@ -186,6 +217,15 @@ mod tests {
         assert_eq!(Slab::<char>::new(8).find(first), None);
         for id in [0, 1, u64::MAX, first + 1, first ^ (1 << 60)] {
             assert_eq!(slab.find(id), None);
+        }
+    }
+
+    #[test]
+    fn no_two_living_loops_have_the_same_tag() {
+        let kept = Tag::new().unwrap();
+        for _ in 0..1 << 17 {
+            let tag = Tag::new().unwrap();
+            assert!(tag.number() != kept.number() && tag.number() != 0);
         }
     }
 

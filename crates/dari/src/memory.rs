@@ -90,26 +90,37 @@ impl Net {
             return;
         }
         self.shared.sweep();
-        // What was read of those who are made to wait goes to where there is room for it already.
-        let used = self.used().saturating_sub(self.read_in_vain());
-        if used <= limit - limit / 4 {
-            self.let_breathe();
-        } else if used > near && self.choked_at != self.now {
-            // Looking at all of them costs something: once a millisecond will do.
+        // Looking at all of them costs something: once a millisecond will do.
+        if self.choked_at != self.now {
             self.choked_at = self.now;
-            self.choke(used - near);
+            let (waiting, held) = self.held_by_choked();
+            // What was read of those who wait goes to where there is room for it already.
+            if self.used().saturating_sub(waiting) <= limit - limit / 4 {
+                self.let_breathe();
+            } else {
+                self.choke(self.used().saturating_sub(near + held));
+            }
         }
         while self.used() > limit && self.close_largest() {}
     }
 
-    fn read_in_vain(&self) -> usize {
-        let rare = |id: &u64| self.conns.get(self.conns.find(*id)?)?.rare.as_ref();
-        self.choked.iter().filter_map(rare).map(|rare| rare.waiting.capacity()).sum()
+    /// What is held for those who are not read from: of what was read and waits, and in all.
+    fn held_by_choked(&self) -> (usize, usize) {
+        let mut sum = (0, 0);
+        for conn in self.choked.iter().filter_map(|id| self.conns.get(self.conns.find(*id)?)) {
+            let waiting = conn.rare.as_ref().map_or(0, |rare| rare.waiting.capacity());
+            sum = (sum.0 + waiting, sum.1 + waiting + conn.core.receiving());
+        }
+        sum
     }
 
-    /// Reads no more from those that hold the most of what they have received, and `over` bytes together.
+    /// Reads no more from those that hold the most of what they have received, and `over` bytes together. The others may
+    /// go on, and make room.
     fn choke(&mut self, over: usize) {
         let mut over = over;
+        if over == 0 {
+            return;
+        }
         let mut holders: Vec<(usize, u32)> = self.slots(|conn| if conn.choked { 0 } else { conn.core.receiving() });
         holders.sort_unstable();
         let was_quiet = self.choked.is_empty();

@@ -7,7 +7,7 @@
 use crate::cause::End;
 use crate::conn::{Conn, Peer};
 use crate::endpoint::Endpoint;
-use crate::ids::{Slab, next_tag};
+use crate::ids::{Slab, Tag};
 use crate::log::Lines;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
@@ -67,6 +67,8 @@ pub struct Net {
     pub(crate) tx: Outbox,
     /// The connection that is being read.
     pub(crate) current: Option<u32>,
+    /// What was queued for it before it was read.
+    pub(crate) queued_before: usize,
     /// More of what was read of it waits behind what it is told of now.
     pub(crate) is_more_behind: bool,
     /// Where the loop's receive buffer lies, as addresses.
@@ -104,6 +106,8 @@ pub struct Net {
     /// The process that the loop belongs to.
     pub(crate) pid: u32,
     pub(crate) tag: u64,
+    /// Keeps it ours.
+    _tag: Tag,
     pub(crate) start: Instant,
     /// Milliseconds since the start, as of this turn.
     pub(crate) now: u64,
@@ -118,18 +122,19 @@ impl Net {
     pub(crate) fn new(config: Config) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), token(Kind::Wake, 0))?;
-        let tag = next_tag();
+        let tag = Tag::new().ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         Ok(Self {
             poll,
-            conns: Slab::new(tag),
-            endpoints: Slab::new(tag),
-            user_timers: Slab::new(tag),
-            watches: Slab::new(tag),
+            conns: Slab::new(tag.number()),
+            endpoints: Slab::new(tag.number()),
+            user_timers: Slab::new(tag.number()),
+            watches: Slab::new(tag.number()),
             always_ready: 0,
             topics: Topics::default(),
             timers: Timers::default(),
             tx: Outbox::default(),
             current: None,
+            queued_before: 0,
             is_more_behind: false,
             rx: 0..0,
             ready: Vec::new(),
@@ -155,7 +160,8 @@ impl Net {
             remote: Remote::new(waker),
             host: None,
             pid: std::process::id(),
-            tag: u64::from(tag) << KIND_SHIFT,
+            tag: u64::from(tag.number()) << KIND_SHIFT,
+            _tag: tag,
             start: Instant::now(),
             now: 0,
             in_turn: false,
@@ -474,7 +480,9 @@ impl Net {
             conn.throttled = false;
             conn.mark = if conn.core.state() == dari_core::State::Open { now } else { conn.mark };
             self.read_later(slot);
-        } else if queued > high {
+        } else if queued > high && self.current == Some(slot) && queued > self.queued_before {
+            // What the host sends of its own accord is no reason not to listen: two who both wait for the other to
+            // read would wait for ever. What comes of listening is one.
             conn.throttled = true;
         }
     }

@@ -23,6 +23,7 @@ impl Loop {
             _ => return,
         }
         self.net.current = Some(slot);
+        self.net.queued_before = self.net.queued(slot);
         self.net.tx.apart = self.net.drops_oldest(slot);
         let waiting = self.net.take_waiting(slot);
         for piece in waiting.chunks(self.rx.len()) {

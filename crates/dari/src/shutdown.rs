@@ -89,7 +89,7 @@ impl Net {
         }
     }
 
-    fn tell_to_go(&mut self, slot: u32) {
+    pub(crate) fn tell_to_go(&mut self, slot: u32) {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.is_over() && conn.finish().is_none()) else {
             return;

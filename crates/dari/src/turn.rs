@@ -11,7 +11,9 @@
 
 use crate::cause::End;
 use crate::conn::{Finish, What};
-use crate::deliver::{tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed};
+use crate::deliver::{
+    tell_again, tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed,
+};
 use crate::net::{DECAY_MS, Kind};
 use crate::remote::{Entries, Entry};
 use crate::timers::{Due, NEVER};
@@ -191,6 +193,10 @@ impl Loop {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if conn.dialling {
             self.net.dialled(slot);
+            // It got through, and the server has ended it in the same breath: read on to the end.
+            if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
+                conn.hung_up |= over;
+            }
             return self.settle(slot);
         }
         conn.hung_up |= over;
@@ -421,8 +427,11 @@ impl Loop {
 
     /// Tells the end of a connection, and takes it off the loop.
     fn bury(&mut self, slot: u32) {
-        tell_end(&mut self.net, slot);
+        let again = tell_end(&mut self.net, slot);
         self.net.remove(slot);
+        if let Some(again) = again {
+            tell_again(&mut self.net, again);
+        }
     }
 
     /// The loop goes: what can be said is said.

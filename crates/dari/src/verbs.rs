@@ -23,6 +23,16 @@ pub enum Sent {
     Buffered,
 }
 
+/// What is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    Message,
+    /// Of a message.
+    Part,
+    /// Of a body.
+    Piece,
+}
+
 /// A message checked and framed once, to be sent to many. Shared by reference.
 #[derive(Clone, Debug)]
 pub struct Payload(Prepared);
@@ -49,14 +59,14 @@ impl Net {
     /// The same, and whether it is to be compressed, if the peer has agreed to that.
     pub fn send_with(&mut self, conn: ConnId, message: Message<'_>, squeeze: Squeeze) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        self.queue(slot, message.data.len(), true, |core, io| core.send_with(message, squeeze, io))
+        self.queue(slot, message.data.len(), Load::Message, |core, io| core.send_with(message, squeeze, io))
     }
 
     /// Sends a part of a message, uncompressed. Until the last one no other message can be sent on the connection;
     /// what is published passes it over. Each part of a text ends with a whole character.
     pub fn send_part(&mut self, conn: ConnId, part: Message<'_>, is_last: bool) -> Result<Sent, Error> {
         let slot = self.living(conn)?;
-        let sent = self.queue(slot, part.data.len(), false, |core, io| core.send_part(part, is_last, io))?;
+        let sent = self.queue(slot, part.data.len(), Load::Part, |core, io| core.send_part(part, is_last, io))?;
         self.stats.messages_out += u64::from(is_last);
         Ok(sent)
     }
@@ -68,7 +78,7 @@ impl Net {
     }
 
     pub(crate) fn send_prepared(&mut self, slot: u32, prepared: &Prepared) -> Result<Sent, Error> {
-        self.queue(slot, prepared.message().data.len(), true, |core, io| core.send_prepared(prepared, io))
+        self.queue(slot, prepared.message().data.len(), Load::Message, |core, io| core.send_prepared(prepared, io))
     }
 
     /// The same, where nobody hears how it went. What finds no room the hook `dropped` tells of.
@@ -82,20 +92,26 @@ impl Net {
         }
     }
 
-    /// Queues a message, a part of one or a piece of a body, `len` bytes long, if there is room. Only what
-    /// `is_whole` can be dropped later.
+    /// Queues `len` bytes of something, if there is room.
     fn queue(
         &mut self,
         slot: u32,
         len: usize,
-        is_whole: bool,
+        load: Load,
         call: impl FnOnce(&mut Connection, &mut Io<'_>) -> Result<(), Misuse>,
     ) -> Result<Sent, Error> {
         let conn = self.conns.get(slot).ok_or(Error::Stale)?;
         let limits = &self.endpoints.get(conn.endpoint).ok_or(Error::Stale)?.limits;
         let (high, most) = (limits.high_water, limits.max_backlog);
+        // Only what is whole can be dropped later.
+        let is_whole = load == Load::Message;
         // The bound is the limit and one message: an echo of any legal message works.
         if self.queued(slot) >= most {
+            // Whether there could be room comes after whether there is anything to send it on.
+            match load {
+                Load::Piece => conn.core.check_answering()?,
+                Load::Message | Load::Part => conn.core.check_open()?,
+            }
             self.make_room(slot)?;
         }
         if !self.has_room(len) {
@@ -366,7 +382,7 @@ impl Net {
             self.answered(slot);
             return Ok(Sent::Done);
         }
-        self.queue(slot, data.len(), false, |core, io| core.respond_piece(data, io))
+        self.queue(slot, data.len(), Load::Piece, |core, io| core.respond_piece(data, io))
     }
 
     /// A request is answered: what waited behind it can be looked at, and what is new can be told.
