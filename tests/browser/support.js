@@ -1,9 +1,12 @@
 // Starts the C programs and Chromium, and ends them again. Holds no test.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -41,8 +44,8 @@ export async function start(name, address, ...more) {
   };
 }
 
-export function browser() {
-  const args = ["--disable-gpu", "--disable-background-networking", "--no-first-run"];
+export function browser(...more) {
+  const args = ["--disable-gpu", "--disable-background-networking", "--no-first-run", ...more];
   // Chromium does not sandbox itself as root.
   if (process.getuid?.() === 0) args.push("--no-sandbox");
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args });
@@ -54,6 +57,18 @@ export async function foreignOrigin() {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.closeAllConnections() ?? server.close() };
+}
+
+// A certificate for localhost that nobody has issued but itself: { cert, key, trust, remove() }. With `trust` as an
+// argument a browser takes its key, and no other one.
+export function certificate() {
+  const folder = mkdtempSync(join(tmpdir(), "dari-browser-"));
+  const [cert, key] = ["cert.pem", "key.pem"].map((name) => join(folder, name));
+  const words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 20 -subj /CN=localhost -addext";
+  execFileSync("openssl", [...words.split(" "), "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert], { stdio: "pipe" });
+  const spki = new X509Certificate(readFileSync(cert)).publicKey.export({ type: "spki", format: "der" });
+  const hash = createHash("sha256").update(spki).digest("base64");
+  return { cert, key, trust: `--ignore-certificate-errors-spki-list=${hash}`, remove: () => rmSync(folder, { recursive: true }) };
 }
 
 // A port that leads to another one and counts what passes: { port, up, down, close() }, bytes to and from the server.

@@ -1,7 +1,8 @@
 // A client that says back what it hears, for suites to run against servers.
 //
 //     echo_client URL [--protocol P]... [--header 'Name: value']... [--deflate]
-//                     [--max-message N] [--timeout MS]
+//                     [--ca FILE] [--cert FILE --key FILE] [--name NAME]
+//                     [--proxy URL] [--retry MS] [--max-message N] [--timeout MS]
 //
 // Prints one line an event, with control characters as \xNN:
 //
@@ -9,9 +10,11 @@
 //     message text|binary LENGTH
 //     error LINE
 //     close CODE clean|unclean CAUSE LINE    the cause as in DARI_CAUSE_*
+//     retry ATTEMPT MS                       it goes on; only with --retry
 //     refused LINE                           the call itself, nothing follows
 //
-// Exit status: 0 after a close, 2 if the call was refused, 1 for anything else.
+// Exit status: 0 after the last close, 2 if the call was refused, 1 for anything
+// else.
 #include "options.h"
 #include <dari.h>
 
@@ -23,6 +26,9 @@ struct options {
     dari_header_t headers[MOST];
     size_t header_count;
     dari_limits_t limits;
+    dari_connect_t how;
+    const char *ca, *cert, *key;
+    int again; // Another attempt follows.
 };
 
 static int set_protocol(void *user, char *value) {
@@ -63,12 +69,61 @@ static int set_timeout(void *user, char *value) {
     return 0;
 }
 
+static int set_ca(void *user, char *value) {
+    struct options *options = user;
+    options->ca = value;
+    return 0;
+}
+
+static int set_cert(void *user, char *value) {
+    struct options *options = user;
+    options->cert = value;
+    return 0;
+}
+
+static int set_key(void *user, char *value) {
+    struct options *options = user;
+    options->key = value;
+    return 0;
+}
+
+static int set_name(void *user, char *value) {
+    struct options *options = user;
+    options->how.tls_name = value;
+    return 0;
+}
+
+static int set_proxy(void *user, char *value) {
+    struct options *options = user;
+    options->how.proxy = value;
+    return 0;
+}
+
+static int set_retry(void *user, char *value) {
+    struct options *options = user;
+    size_t ms;
+    if (option_number(value, &ms) < 0 || ms > UINT32_MAX) return -1;
+    options->how.retry_ms = (uint32_t)ms;
+    return 0;
+}
+
 static const struct option TABLE[] = {
     {"--protocol", "P", "a subprotocol to offer; once for each", set_protocol},
     {"--header", "'NAME: VALUE'", "one more line for the request; once for each", set_header},
     {"--deflate", NULL, "offer compression, with context takeover, of whatever is sent", set_deflate},
+    {"--ca", "FILE", "whom to trust: certificates in PEM; the system's otherwise", set_ca},
+    {"--cert", "FILE", "a certificate of its own, with --key", set_cert},
+    {"--key", "FILE", "the key to it", set_key},
+    {"--name", "NAME", "the name that the server's certificate is for, if not the URL's", set_name},
+    {"--proxy", "URL", "http://..., socks5://..., or env", set_proxy},
+    {"--retry", "MS", "connect again, at first after at most so long", set_retry},
     {"--max-message", "N", "refuse longer messages with 1009; 0 is the library's default", set_max_message},
     {"--timeout", "MS", "give up if it has not opened by then; 0 is the library's default", set_timeout},
+};
+
+static const struct number NUMBERS[] = {
+    NUMBER(struct options, how, retry_max_ms),
+    NUMBER(struct options, how, retry_count),
 };
 
 static const char *cause_name(dari_cause_t cause) {
@@ -130,6 +185,13 @@ static void on_close(void *user, dari_loop_t *loop, dari_conn_t conn, const dari
     dari_loop_stop(loop);
 }
 
+static void on_retry(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t attempt, uint32_t delay_ms) {
+    struct options *options = user;
+    (void)loop, (void)dial;
+    printf("retry %u %u\n", (unsigned)attempt, (unsigned)delay_ms);
+    options->again = 1;
+}
+
 static int refused(void) {
     printf("refused ");
     print_line(dari_last_error(), strlen(dari_last_error()));
@@ -137,24 +199,38 @@ static int refused(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct command command = {"echo_client", "URL", TABLE, sizeof TABLE / sizeof *TABLE, NULL, 0};
-    struct options options = {.limits = {.struct_size = sizeof options.limits}};
-    dari_handler_t handler = {.struct_size = sizeof handler, .open = on_open, .message = on_message,
-                              .error = on_error, .close = on_close};
+    static const struct command command = {
+        "echo_client", "URL", TABLE, sizeof TABLE / sizeof *TABLE, NUMBERS, sizeof NUMBERS / sizeof *NUMBERS};
+    struct options options = {.limits = {.struct_size = sizeof options.limits},
+                              .how = {.struct_size = sizeof options.how}};
+    dari_handler_t handler = {.struct_size = sizeof handler, .user = &options, .open = on_open, .message = on_message,
+                              .error = on_error, .close = on_close, .retry = on_retry};
     const char *url = command_parse(&command, argc, argv, &options);
-    dari_connect_t how = {.struct_size = sizeof how, .limits = &options.limits, .protocols = options.protocols,
-                          .headers = options.headers, .header_count = options.header_count};
+    dari_tls_t *tls = NULL;
     dari_loop_t *loop;
     int status = 0;
 
     if (url == NULL) return 1;
+    options.how.limits = &options.limits;
+    options.how.protocols = options.protocols;
+    options.how.headers = options.headers;
+    options.how.header_count = options.header_count;
     setvbuf(stdout, NULL, _IOLBF, 0); // Whoever reads along sees each event at once.
     if (dari_loop_new(NULL, &loop) < 0) {
         fprintf(stderr, "echo_client: %s\n", dari_last_error());
         return 1;
     }
-    if (dari_loop_connect(loop, url, &how, &handler, NULL) < 0) status = refused();
-    else if (dari_loop_run(loop) < 0) status = 1;
+    if ((options.ca != NULL || options.cert != NULL || options.key != NULL) &&
+        dari_tls_client_new(options.ca, options.cert, options.key, &tls) < 0) status = refused();
+    options.how.tls = tls;
+    if (status == 0 && dari_loop_connect(loop, url, &options.how, &handler, NULL) < 0) status = refused();
+    while (status == 0) {
+        // It stops at each close, in the turn in which `retry` tells that there is more.
+        options.again = 0;
+        if (dari_loop_run(loop) < 0) status = 1;
+        if (!options.again) break;
+    }
     dari_loop_free(loop);
+    dari_tls_free(tls);
     return status;
 }

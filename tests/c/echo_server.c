@@ -5,7 +5,8 @@
 //
 // Each limit of dari.h is an option of its name: --idle-ms 500. Prints
 // "listening on ADDRESS" with the port it got. SIGINT and SIGTERM end it in
-// order: 1001 to every peer, exit 0.
+// order: 1001 to every peer, exit 0. SIGHUP has it read the files of --tls
+// again: "reloaded", or "not reloaded LINE".
 #include "options.h"
 #include <dari.h>
 #include <inttypes.h>
@@ -20,11 +21,14 @@ struct options {
     dari_loop_config_t loop;
     const char *proxies[MOST_PROXIES + 1];
     size_t proxy_count;
+    const char *cert; // The first value of --tls, until the second has come.
+    dari_tls_t *tls;
 };
 
 static const char EVERYBODY[] = "everybody";
 static const dari_conn_t NOBODY = {0};
 static dari_remote_t *remote;
+static volatile sig_atomic_t ending, reloading;
 
 static void on_log(void *user, dari_loop_t *loop, const dari_log_t *line);
 
@@ -91,12 +95,36 @@ static int set_stats(void *user, char *value) {
     return 0;
 }
 
+static int tls_failed(void) {
+    fprintf(stderr, "echo_server: %s\n", dari_last_error());
+    return -1;
+}
+
+// The first certificate is for everybody, the others for who asks for their names.
+static int set_tls(void *user, char *value) {
+    struct options *options = user;
+    const char *cert = options->cert;
+    options->cert = cert == NULL ? value : NULL;
+    if (cert == NULL) return 1;
+    if (options->tls != NULL) return dari_tls_add(options->tls, cert, value) < 0 ? tls_failed() : 0;
+    if (dari_tls_server_new(cert, value, &options->tls) < 0) return tls_failed();
+    options->how.tls = options->tls;
+    return 0;
+}
+
+static int set_client_ca(void *user, char *value) {
+    struct options *options = user;
+    return dari_tls_client_ca(options->tls, value, 1) < 0 ? tls_failed() : 0;
+}
+
 static const struct option TABLE[] = {
     {"--broadcast", NULL, "what one says, everybody hears, the speaker too", set_broadcast},
     {"--deflate", NULL, "compress whatever is sent, with context takeover if the client lets it", set_deflate},
     {"--slow", "POLICY", "refuse, close or drop_oldest, where the queue for a peer is full", set_slow},
     {"--limit-loopback", NULL, "the limits of one address hold for this machine, too", set_limit_loopback},
     {"--trusted-proxy", "NETWORK", "whose X-Forwarded-For is believed: 10.0.0.0/8; once for each", set_proxy},
+    {"--tls", "CERT KEY", "PEM files to show; once more for each other name (SNI)", set_tls},
+    {"--client-ca", "FILE", "behind --tls: who has issued what every client has to show", set_client_ca},
     {"--log", "LEVEL", "error, warn, info, debug or trace: the log, to standard error", set_log},
     {"--stats", NULL, "what the loop has counted, as a line of JSON, at the end", set_stats},
 };
@@ -141,8 +169,24 @@ static void print_stats(const dari_loop_t *loop) {
 }
 
 static void on_signal(int number_of_it) {
-    (void)number_of_it;
+    if (number_of_it == SIGHUP) {
+        signal(SIGHUP, on_signal); // In C99 a handler is good for once.
+        reloading = 1;
+    } else {
+        ending = 1;
+    }
     dari_remote_stop(remote);
+}
+
+// Runs, and reads certificates again whenever it is told to.
+static void run(dari_loop_t *loop, const dari_tls_t *tls) {
+    while (dari_loop_run(loop) >= 0 && !ending) {
+        if (!reloading) continue;
+        reloading = 0;
+        if (dari_tls_reload(tls) >= 0) printf("reloaded\n");
+        else printf("not reloaded %s\n", dari_last_error());
+        fflush(stdout);
+    }
 }
 
 static void on_open(void *user, dari_loop_t *loop, dari_conn_t conn) {
@@ -184,15 +228,17 @@ int main(int argc, char **argv) {
     }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
     port = dari_listener_port(loop, listener);
     colon = strrchr(address, ':');
     if (port == 0 || colon == NULL) printf("listening on %s\n", address);
     else printf("listening on %.*s:%u\n", (int)(colon - address), address, port);
     fflush(stdout);
 
-    dari_loop_run(loop);
+    run(loop, options.tls);
     if (options.stats) print_stats(loop);
     dari_loop_free(loop);
     dari_remote_free(remote);
+    dari_tls_free(options.tls);
     return 0;
 }

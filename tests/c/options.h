@@ -14,7 +14,7 @@ struct option {
     const char *name;
     const char *argument; // What to call it, or NULL if there is none.
     const char *help;
-    int (*set)(void *options, char *value); // 0, or -1 for a bad value.
+    int (*set)(void *options, char *value); // 0, -1 for a bad value, or 1 for one value more.
 };
 
 // An option that is a number and goes where it says: a size_t or a uint32_t of the options.
@@ -91,6 +91,7 @@ static inline const char *command_parse(const struct command *command, int argc,
     for (int i = 1; i < argc; i++) {
         const struct option *row = command->table, *end = row + command->rows;
         const struct number *number = command->numbers, *last = number + command->number_rows;
+        int status;
         if (strncmp(argv[i], "--", 2) != 0 && subject == NULL) {
             subject = argv[i];
             continue;
@@ -103,9 +104,11 @@ static inline const char *command_parse(const struct command *command, int argc,
             continue;
         }
         if (row == end) return command_usage(command, "unknown option", argv[i]), NULL;
-        if (row->argument != NULL && ++i == argc) return command_usage(command, "no value for", row->name), NULL;
-        if (row->set(options, row->argument != NULL ? argv[i] : NULL) < 0)
-            return command_usage(command, "bad value for", row->name), NULL;
+        do {
+            if (row->argument != NULL && ++i == argc) return command_usage(command, "no value for", row->name), NULL;
+            status = row->set(options, row->argument != NULL ? argv[i] : NULL);
+        } while (status > 0);
+        if (status < 0) return command_usage(command, "bad value for", row->name), NULL;
     }
     if (subject == NULL) command_usage(command, "no", command->subject);
     return subject;

@@ -15,6 +15,9 @@ dari_status_t subscribe_from_anywhere(const dari_remote_t *remote, const struct 
 dari_status_t listen_compressed(dari_loop_t *loop, const dari_handler_t *handler);
 void send_file(void *user, dari_loop_t *loop, dari_conn_t conn);
 void print_stats(dari_loop_t *loop);
+dari_status_t connect_and_stay(dari_loop_t *loop, const dari_handler_t *handler, dari_conn_t *conn);
+dari_status_t listen_encrypted(dari_loop_t *loop, const dari_handler_t *handler, dari_tls_t **tls);
+void reload(void *user, dari_loop_t *loop);
 
 void on_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
     static const dari_header_t json = {"Content-Type", "application/json"};
@@ -67,4 +70,24 @@ void print_stats(dari_loop_t *loop) {
     dari_stats_t stats = {.struct_size = sizeof stats};
     if (dari_loop_stats(loop, &stats) < 0) return;
     printf("%llu open, %llu reset\n", (unsigned long long)stats.open, (unsigned long long)stats.closes[DARI_CAUSE_RESET]);
+}
+
+dari_status_t connect_and_stay(dari_loop_t *loop, const dari_handler_t *handler, dari_conn_t *conn) {
+    static const char *const protocols[] = {"chat.v2", "chat.v1", NULL};
+    const dari_connect_t how = {.struct_size = sizeof how, .protocols = protocols, .retry_ms = 1000};
+    return dari_loop_connect(loop, "wss://me:secret@chat.example/rooms?id=1", &how, handler, conn);
+}
+
+dari_status_t listen_encrypted(dari_loop_t *loop, const dari_handler_t *handler, dari_tls_t **tls) {
+    dari_listen_t how = {.struct_size = sizeof how};
+    dari_status_t status = dari_tls_server_new("/etc/chat/chain.pem", "/etc/chat/key.pem", tls);
+    if (status < 0) return status; // dari_last_error() names the file, and says what is wrong with it.
+    how.tls = *tls;
+    return dari_loop_listen(loop, "0.0.0.0:443", &how, handler, NULL);
+}
+
+// A call of dari_remote_call, or of a timer.
+void reload(void *user, dari_loop_t *loop) {
+    (void)loop;
+    if (dari_tls_reload(user) < 0) fprintf(stderr, "the old certificate stays: %s\n", dari_last_error());
 }

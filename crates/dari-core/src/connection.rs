@@ -451,7 +451,7 @@ impl Connection {
                 return None;
             }
             let (before, begin) = (input.len(), self.received);
-            let head = client.head.take(input, &self.limits, io);
+            let head = client.head.take(input, b"HTTP/", &self.limits, io);
             self.received += (before - input.len()) as u64;
             let text = match head {
                 Ok(text) => text?,

@@ -121,7 +121,9 @@ impl Violation {
             Self::AnswerUpgrade => (0, "RFC 6455 4.1: the answer's header Upgrade is not websocket"),
             Self::AnswerConnection => (0, "RFC 6455 4.1: the answer's header Connection has no token Upgrade"),
             Self::AnswerAccept => (0, "RFC 6455 4.1: the answer's Sec-WebSocket-Accept does not fit the key"),
-            Self::AnswerProtocol => (0, "RFC 6455 4.1: the answer chose a subprotocol that was not offered"),
+            Self::AnswerProtocol => {
+                (0, "RFC 6455 4.1: the answer chooses none of the subprotocols that were offered")
+            }
             Self::AnswerExtension => (0, "RFC 6455 4.1: the answer names an extension that was not offered"),
             Self::ReservedBits => (1002, "RFC 6455 5.2: a reserved bit is set that no extension uses"),
             Self::ReservedOpcode => (1002, "RFC 6455 5.2: the opcode is reserved"),

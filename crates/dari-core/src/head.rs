@@ -17,14 +17,15 @@ pub(crate) struct Head {
 
 impl Head {
     /// Takes the head's bytes off the front of `input`. `Some` holds a whole head, its empty line included; the
-    /// error tells how far into what was taken the offence is.
+    /// error tells how far into what was taken the offence is. `begin`: what any such head begins with.
     pub(crate) fn take(
         &mut self,
         input: &mut &mut [u8],
+        begin: &[u8],
         limits: &Limits,
         io: &mut Io<'_>,
     ) -> Result<Option<Vec<u8>>, (Violation, usize)> {
-        let scan = self.scan(input, limits);
+        let scan = self.scan(input, begin, limits);
         let taken = match scan {
             Ok(end) => end.unwrap_or(input.len()),
             Err((_, at)) => at,
@@ -54,7 +55,7 @@ impl Head {
     }
 
     /// Where the head ends in `input`, if it does.
-    fn scan(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, (Violation, usize)> {
+    fn scan(&mut self, input: &[u8], begin: &[u8], limits: &Limits) -> Result<Option<usize>, (Violation, usize)> {
         for (at, byte) in input.iter().enumerate() {
             if self.bytes.len() + at >= limits.max_head {
                 return Err((Violation::HeadTooLong { limit: limits.max_head }, at));
@@ -79,6 +80,10 @@ impl Head {
                 }
                 b' ' | b'\t' if self.column == 0 && self.lines > 0 => return Err((Violation::FoldedHeader, at)),
                 0..=8 | 10..=31 | 127 => return Err((Violation::BadByteInHead, at)),
+                // Who speaks something else may say no more, and wait.
+                _ if self.lines == 0 && begin.get(self.column).is_some_and(|wanted| wanted != byte) => {
+                    return Err((Violation::BadStatusLine, at));
+                }
                 _ => {}
             }
             self.column += 1;
@@ -99,7 +104,7 @@ mod tests {
         for piece in pieces {
             let mut bytes = piece.to_vec();
             let mut input = &mut bytes[..];
-            if let Some(whole) = head.take(&mut input, limits, &mut io).map_err(|(rule, _)| rule)? {
+            if let Some(whole) = head.take(&mut input, b"", limits, &mut io).map_err(|(rule, _)| rule)? {
                 return Ok((Some(whole), input.to_vec()));
             }
         }

@@ -61,7 +61,7 @@ impl Server {
             let head_start = start - self.head.len() as u64;
             let here = |violation| Failure { violation, offset: head_start };
             let at = |(violation, at)| Failure { violation, offset: start + at as u64 };
-            let Some(text) = self.head.take(input, limits, io).map_err(at)? else { return Ok(None) };
+            let Some(text) = self.head.take(input, b"", limits, io).map_err(at)? else { return Ok(None) };
             let request = self.request.insert(Request::parse(text, limits, io).map_err(here)?);
             let framing = request.framing(limits).map_err(here)?;
             if handshake::is_upgrade(request) {

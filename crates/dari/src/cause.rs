@@ -1,7 +1,7 @@
 //! Why a connection ended: the one place where an end is turned into codes and words.
 
 use crate::door::Which;
-use dari_core::{Closing, Failure, Violation};
+use dari_core::{Closing, Failure, Violation, status_reason};
 use std::io;
 
 /// Why a connection ended.
@@ -49,7 +49,7 @@ pub enum Cause {
     Connect = 41,
     /// The proxy said no.
     Proxy = 42,
-    /// The TLS handshake failed.
+    /// TLS failed.
     Tls = 43,
     /// The server answered something else than 101.
     Refused = 44,
@@ -105,7 +105,7 @@ impl Cause {
             Self::Dns => "the name could not be resolved",
             Self::Connect => "the connection could not be made",
             Self::Proxy => "the proxy refused",
-            Self::Tls => "the TLS handshake failed",
+            Self::Tls => "TLS failed",
             Self::Refused => "the server refused the handshake",
         }
     }
@@ -302,7 +302,12 @@ impl Close {
             _ => {}
         }
         match self.cause {
-            Cause::Refused => add(format!(" with status {}", self.status)),
+            Cause::Refused => {
+                add(format!(" with status {}", self.status));
+                if status_reason(self.status) != status_reason(0) {
+                    add(format!(" ({})", status_reason(self.status)));
+                }
+            }
             Cause::HandshakeTimeout | Cause::IdleTimeout | Cause::CloseTimeout if self.met > 0 => {
                 add(format!(" ({} ms)", self.met));
             }
@@ -327,7 +332,8 @@ impl Close {
             End::Answered => add(", having answered".to_owned()),
             // That goes without saying.
             End::Turned { .. } | End::Dns | End::Connect(_) | End::Proxy(_) | End::Tls { .. } | End::Refused(_) => {}
-            _ if !self.opened => add(" before it was open".to_owned()),
+            End::HandshakeTimeout(_) => {}
+            _ if !self.opened => add(", before it was open".to_owned()),
             _ => {}
         }
         if self.unsent_messages > 0 {

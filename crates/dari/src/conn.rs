@@ -287,7 +287,9 @@ impl Conn {
             State::Connecting => (after(self.mark, limits.handshake_ms), What::Handshake),
         };
         let stall = match &self.outbox {
-            Some(outbox) if !self.dialling => (after(outbox.moved, limits.stall_ms), What::Stall),
+            Some(outbox) if !self.dialling && !self.wire().is_some_and(Wire::is_handshaking) => {
+                (after(outbox.moved, limits.stall_ms), What::Stall)
+            }
             _ => (NEVER, What::Stall),
         };
         if stall.0 < phase.0 { stall } else { phase }

@@ -6,6 +6,7 @@ use crate::cause::{Close, End, Scene, judge};
 use crate::config::NEVER;
 use crate::conn::{Conn, Finish};
 use crate::log::Level;
+use crate::wire::Wire;
 use crate::{ConnId, DialId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
 use std::time::{Duration, Instant};
@@ -50,7 +51,11 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
         }
         Event::Open => tell_open(net, slot),
         Event::Refused(status) => net.end(slot, End::Refused(status)),
-        Event::Failed(_) => leave(net, slot, Finish::new(End::Done, true, true)),
+        Event::Failed(_) => {
+            // Of a server that did not understand the request nothing is waited for.
+            let waits = net.conns.get(slot).is_some_and(|conn| conn.opened || !conn.core.is_client());
+            leave(net, slot, Finish::new(End::Done, waits, waits));
+        }
         Event::Closed => {
             // It has answered the Close frame of a failed connection: there is nothing more to wait for.
             if let Some(finish) = net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.finish.as_mut()) {
@@ -194,7 +199,8 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
         return None;
     }
     let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
-    let (waiting, messages_waiting) = conn.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.messages()));
+    let messages_waiting = conn.outbox.as_ref().map_or(0, |outbox| outbox.messages());
+    let (waiting, messages_waiting) = (conn.queued(), messages_waiting + conn.wire().map_or(0, Wire::messages));
     let close = Close::new(Scene {
         end,
         closing: conn.core.closing(),

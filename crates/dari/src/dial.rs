@@ -57,6 +57,8 @@ pub(crate) struct Dialling {
     stage: Stage,
     /// Sockets on their way, with where they go.
     attempts: Vec<(SockAddr, Socket)>,
+    /// When the next one may join them; `NEVER` if that is not up to the time.
+    next: u64,
 }
 
 enum Stage {
@@ -107,9 +109,9 @@ impl Net {
             (true, Some(tls)) => Some(tls),
             (true, None) => Some(self.default_tls()?),
         };
-        if let (Some(tls), Some(name)) = (&tls, &how.tls_name) {
+        if let Some(tls) = &tls {
             // The name has to be one, now rather than later.
-            Wire::client(tls, name)?;
+            Wire::client(tls, &tls_name(how.tls_name.as_deref(), &url))?;
         }
         let retry = how.retry.map(|retry| {
             Retry::new(Rule { first_ms: retry.first_ms, longest_ms: retry.longest_ms, count: retry.count })
@@ -190,7 +192,8 @@ impl Net {
         }
         if let Some(conn) = self.conns.get_mut(slot) {
             (conn.seen, conn.dialling) = (true, true);
-            conn.rare().dialling = Some(Box::new(Dialling { stage: Stage::Name, attempts: Vec::new() }));
+            let dialling = Dialling { stage: Stage::Name, attempts: Vec::new(), next: NEVER };
+            conn.rare().dialling = Some(Box::new(dialling));
             conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
         }
         self.arm(slot);
@@ -214,7 +217,7 @@ impl Net {
         let remote = self.remote.clone();
         let resolver = self.resolver.get_or_insert_with(|| Resolver::new(move || remote.wake()));
         if let Err(error) = resolver.ask(id, name, port) {
-            self.end_with(slot, End::Dns, format!("{name}: {error}"));
+            self.end_on_the_way(slot, End::Dns, format!("{name}: {error}"));
         }
     }
 
@@ -225,7 +228,7 @@ impl Net {
             let Some(slot) = self.conns.find(answer.key) else { continue };
             match answer.addresses {
                 Ok(addresses) => self.race(slot, Race::new(addresses)),
-                Err(why) => self.end_with(slot, End::Dns, why.to_string()),
+                Err(why) => self.end_on_the_way(slot, End::Dns, why.to_string()),
             }
         }
     }
@@ -251,12 +254,22 @@ impl Net {
                         race.failed(address, error.raw_os_error().unwrap_or_default());
                     }
                 }
-                RaceStep::Wait(until) => return self.timers.set(until, Due::Race(slot)),
+                RaceStep::Wait(until) => return self.race_at(slot, until),
                 RaceStep::Failed => {
                     let (errno, text) = (race.errno(), race.to_string());
-                    return self.end_with(slot, End::Connect(errno), text);
+                    return self.end_on_the_way(slot, End::Connect(errno), text);
                 }
             }
+        }
+    }
+
+    /// Sets when the race goes on, in place of what was set before.
+    pub(crate) fn race_at(&mut self, slot: u32, until: u64) {
+        let dialling = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.dialling.as_mut());
+        if let Some(dialling) = dialling {
+            let before = std::mem::replace(&mut dialling.next, until);
+            self.timers.cancel(before, Due::Race(slot));
+            self.timers.set(until, Due::Race(slot));
         }
     }
 
@@ -300,6 +313,7 @@ impl Net {
         let mut at = 0;
         while let Some((address, socket)) = dialling.attempts.get(at) {
             let errno = match socket.take_error() {
+                Ok(None) if is_itself(socket) => libc::ECONNREFUSED,
                 Ok(None) if socket.peer_addr().is_ok() => {
                     let (address, socket) = dialling.attempts.swap_remove(at);
                     return self.connected(slot, &address, socket);
@@ -330,6 +344,7 @@ impl Net {
         if let Some(dialling) = &mut conn.rare().dialling {
             dialling.attempts = Vec::new();
         }
+        self.race_at(slot, NEVER);
         let dial = self.dial_of(slot);
         let asked = dial.and_then(|dial| Some(Tunnel::new(dial.proxy.as_ref()?, &dial.url.host, dial.url.port)));
         match asked {
@@ -339,6 +354,7 @@ impl Net {
                     dialling.stage = Stage::Proxy(tunnel);
                 }
                 self.say_to_proxy(slot, &request);
+                self.hear_proxy(slot);
             }
             Some(Err(error)) => self.end_with(slot, End::Proxy(0), error.to_string()),
         }
@@ -379,8 +395,8 @@ impl Net {
                         return self.end_with(slot, End::Proxy(status), text);
                     }
                     TunnelStep::Done => {
-                        self.keep_waiting(slot, input);
-                        return self.got_through(slot);
+                        self.got_through(slot);
+                        return self.keep_early(slot, input);
                     }
                 }
             }
@@ -392,13 +408,8 @@ impl Net {
     /// The way to the server is free: what is queued may go out.
     fn got_through(&mut self, slot: u32) {
         let dial = self.dial_of(slot);
-        let wire = dial.and_then(|dial| {
-            let name = dial.tls_name.clone().unwrap_or_else(|| match &dial.url.host {
-                Host::Address(address) => address.to_string(),
-                host => host.to_string(),
-            });
-            Some(Wire::client(dial.tls.as_ref()?, &name))
-        });
+        let wire = dial
+            .and_then(|dial| Some(Wire::client(dial.tls.as_ref()?, &tls_name(dial.tls_name.as_deref(), &dial.url))));
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.dialling = false;
             conn.rare().dialling = None;
@@ -409,8 +420,14 @@ impl Net {
             None => {}
         }
         self.touch(slot);
-        // The server may have spoken first, and no other edge says so.
+        // What the server said at once came with the news of the connection, and has no other.
         self.read_later(slot);
+    }
+
+    /// Fails before there is a connection; it may be the one to the proxy.
+    fn end_on_the_way(&mut self, slot: u32, end: End, text: String) {
+        let by_proxy = self.dial_of(slot).is_some_and(|dial| dial.proxy.is_some());
+        self.end_with(slot, end, if by_proxy { format!("the proxy {text}") } else { text });
     }
 
     fn dialling(&mut self, slot: u32) -> Option<&mut Dialling> {
@@ -494,6 +511,47 @@ fn proxy(url: &Url, wish: Option<&str>) -> Result<Option<Proxy>, Error> {
     }
 }
 
+/// Whether a socket is connected to itself: TCP does that by chance where nobody listens, on a port that the system
+/// also gives to clients. A client that tries for long enough would meet itself, and keep the server off its port.
+fn is_itself(socket: &Socket) -> bool {
+    let name = |address: io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+    name(socket.local_addr()).is_some_and(|local| Some(local) == name(socket.peer_addr()))
+}
+
+/// The name that the server's certificate has to be for.
+fn tls_name(wish: Option<&str>, url: &Url) -> String {
+    match (wish, &url.host) {
+        (Some(name), _) => name.to_owned(),
+        (None, Host::Address(address)) => address.to_string(),
+        (None, host) => host.to_string(),
+    }
+}
+
 fn take_next(dial: &mut Dial) -> u64 {
     std::mem::replace(&mut dial.next, NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_met_itself_is_known() {
+        let of = |address: SocketAddr| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::new(address.ip(), 0).into()).unwrap();
+            socket
+        };
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };
+            let address = listener.local_addr().unwrap();
+            let other = of(address);
+            assert!(!is_itself(&other));
+            other.connect(&address.into()).unwrap();
+            assert!(!is_itself(&other));
+            let own = of(address);
+            own.connect(&own.local_addr().unwrap()).unwrap();
+            assert!(is_itself(&own));
+        }
+    }
 }

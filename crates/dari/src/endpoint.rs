@@ -6,6 +6,7 @@ use crate::door::{Gate, Listener};
 use crate::ids::ListenerId;
 use crate::log::Level;
 use crate::net::{Kind, token};
+use crate::wire::Wire;
 use crate::{Error, Handler, Net, folder};
 use dari_core::{Request, check_protocols, is_same_origin};
 use mio::Interest;
@@ -61,6 +62,10 @@ impl Net {
         how.limits.check()?;
         check_protocols(&how.protocols)?;
         let gate = Gate::new(&how.door)?;
+        if let Some(tls) = &how.tls {
+            // It has to have certificates, now rather than when somebody comes.
+            Wire::server(tls)?;
+        }
         let mut how = how;
         if let Some(folder) = &how.folder {
             how.folder = Some(folder::check(folder)?);

@@ -301,6 +301,7 @@ impl Net {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.leave_all(slot);
         self.take_waiting(slot);
+        self.race_at(slot, NEVER);
         let id = self.conns.id(slot);
         let Some(mut conn) = self.conns.remove(slot) else { return };
         let outbox = conn.outbox.as_ref().map_or(0, |outbox| outbox.charged);
@@ -329,7 +330,7 @@ impl Net {
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
         let conn = self.conns.get_mut(slot)?;
-        let is_plain = conn.wire().is_none();
+        let (is_plain, sealed) = (conn.wire().is_none(), conn.wire().map_or(0, Wire::queued));
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();
         let queue = if uses_tx {
             &mut self.tx
@@ -353,7 +354,7 @@ impl Net {
         conn.blocked = blocked;
         if !uses_tx {
             match &mut conn.outbox {
-                Some(outbox) if outbox.is_empty() => self.drop_outbox(slot),
+                Some(outbox) if outbox.is_empty() && sealed == 0 => self.drop_outbox(slot),
                 Some(outbox) => {
                     if outbox.moved == 0 {
                         outbox.moved = self.now.max(1);

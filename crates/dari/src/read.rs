@@ -138,9 +138,6 @@ impl Loop {
     pub(crate) fn ended(&mut self, slot: u32) {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         conn.eof = true;
-        if let Some(how) = conn.wire().map(Wire::end) {
-            conn.rare().detail = Some(how.into());
-        }
         let core = &conn.core;
         let end = match (core.state(), conn.finish()) {
             // What is queued may still reach it.
@@ -150,6 +147,9 @@ impl Loop {
             (State::Connecting, _) if !core.wants_input() => return,
             _ => End::Eof,
         };
+        if let (End::Eof, Some(how)) = (end, conn.wire().map(Wire::end)) {
+            conn.rare().detail = Some(how.into());
+        }
         self.net.end(slot, end);
     }
 }

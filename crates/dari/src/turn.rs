@@ -405,7 +405,7 @@ impl Loop {
             conn.mark = self.net.now;
         }
         let is_empty = conn.outbox.is_none();
-        if is_empty && conn.eof && conn.core.is_between_requests() {
+        if is_empty && conn.eof && conn.core.is_between_requests() && conn.finish().is_none() {
             return self.net.end(slot, End::EofBetween);
         }
         let eof = conn.eof;
@@ -427,6 +427,7 @@ impl Loop {
 
     /// Tells the end of a connection, and takes it off the loop.
     fn bury(&mut self, slot: u32) {
+        self.net.part(slot);
         let again = tell_end(&mut self.net, slot);
         self.net.remove(slot);
         if let Some(again) = again {

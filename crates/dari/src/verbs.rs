@@ -3,6 +3,7 @@
 use crate::cause::End;
 use crate::conn::Conn;
 use crate::outbox::Outbox;
+use crate::wire::Wire;
 use crate::{ConnId, Error, Net, Slow};
 use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
 use mio::unix::SourceFd;
@@ -103,6 +104,7 @@ impl Net {
         let conn = self.conns.get(slot).ok_or(Error::Stale)?;
         let limits = &self.endpoints.get(conn.endpoint).ok_or(Error::Stale)?.limits;
         let (high, most) = (limits.high_water, limits.max_backlog);
+        let sealed = conn.wire().map_or(0, Wire::queued);
         // Only what is whole can be dropped later.
         let is_whole = load == Load::Message;
         // The bound is the limit and one message: an echo of any legal message works.
@@ -125,7 +127,7 @@ impl Net {
             if is_whole || !outbox.apart {
                 outbox.end_message();
             }
-            if outbox.len() <= high {
+            if outbox.len() + sealed <= high {
                 self.stats.messages_out += u64::from(is_whole);
                 return Ok(Sent::Done);
             }

@@ -2,10 +2,12 @@
 //! had been read so, and what is queued goes through here on its way to the socket.
 
 use crate::cause::End;
+use crate::conn::{Conn, Finish};
 use crate::outbox::Outbox;
 use crate::tls::{RECORD, Session, Tls, TlsFailure};
 use crate::turn::Loop;
 use crate::{Error, Net};
+use dari_core::State;
 use socket2::Socket;
 use std::io::{self, Read};
 
@@ -18,6 +20,10 @@ pub(crate) struct Wire {
     /// What the kernel has not taken yet, from `sent` on.
     out: Vec<u8>,
     sent: usize,
+    /// What came of the peer before there was TLS.
+    early: Vec<u8>,
+    /// Messages that end in what has not gone yet.
+    messages: usize,
     /// The peer has said that nothing follows.
     notified: bool,
     /// What the loop's memory was last told of it.
@@ -35,7 +41,7 @@ impl Wire {
     }
 
     fn new(session: Session, out: Vec<u8>) -> Self {
-        Self { session, out, sent: 0, notified: false, charged: 0 }
+        Self { session, out, sent: 0, early: Vec::new(), messages: 0, notified: false, charged: 0 }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -45,6 +51,11 @@ impl Wire {
     /// Encrypted bytes that wait.
     pub(crate) fn queued(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// Messages of which it is not known that they have gone.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
     }
 
     pub(crate) fn charged(&self) -> usize {
@@ -74,7 +85,7 @@ impl Wire {
                 Err(error) => return Err(error),
             }
         }
-        self.sent = 0;
+        (self.sent, self.messages) = (0, 0);
         self.out.clear();
         Ok(true)
     }
@@ -95,7 +106,9 @@ impl Wire {
             let piece = queue.front(rx, STEP, RECORD, scratch);
             let len = piece.len();
             self.session.send(piece, &mut self.out).map_err(|failure| End::Tls { alert: failure.alert })?;
+            let before = queue.messages();
             queue.advance(len);
+            self.messages += before - queue.messages();
         }
     }
 }
@@ -106,6 +119,14 @@ impl Net {
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.rare().wire = Some(Box::new(wire));
             self.recount_wire(slot);
+        }
+    }
+
+    /// Keeps what came behind the last word of a proxy: of an encrypted connection it is to be decrypted like the rest.
+    pub(crate) fn keep_early(&mut self, slot: u32, bytes: &[u8]) {
+        match self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut()) {
+            Some(wire) => wire.early = bytes.to_vec(),
+            None => self.keep_waiting(slot, bytes),
         }
     }
 
@@ -135,18 +156,23 @@ impl Net {
                 queue.moved = now;
             }
             if wire.out.is_empty() {
-                self.sealed = std::mem::take(&mut wire.out);
+                let out = std::mem::take(&mut wire.out);
+                if out.capacity() > self.sealed.capacity() {
+                    self.sealed = out;
+                }
             }
         }
+        let waits = wire.queued() > 0;
         conn.rare().wire = Some(wire);
-        if conn.blocked {
-            self.recount_wire(slot);
-        }
-        let Some(conn) = self.conns.get(slot) else { return };
-        if conn.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
-            self.drop_outbox(slot);
-        }
         self.keep_tx(slot, rx);
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        match conn.outbox.as_ref().map(|outbox| outbox.is_empty()) {
+            Some(true) if !waits => self.drop_outbox(slot),
+            // There is one for as long as anything waits: it knows for how long.
+            None if waits => conn.outbox.get_or_insert_default().moved = now,
+            _ => self.recount(slot),
+        }
+        self.recount_wire(slot);
         if let Some(end) = failed {
             self.end(slot, end);
         }
@@ -155,7 +181,7 @@ impl Net {
     /// Says on an encrypted connection that nothing follows. Whether all has gone out.
     pub(crate) fn close_wire(&mut self, slot: u32) -> bool {
         // Behind it nothing may follow.
-        if self.conns.get(slot).is_some_and(|conn| conn.outbox.is_some()) {
+        if self.conns.get(slot).and_then(|conn| conn.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty()) {
             return false;
         }
         let wire = |net: &mut Self| -> Option<usize> {
@@ -169,6 +195,20 @@ impl Net {
                 self.flush_wire(slot, &[]);
                 self.conns.get(slot).is_none_or(|conn| conn.wire().is_none_or(|wire| wire.queued() == 0))
             }
+        }
+    }
+
+    /// An encrypted connection ends. If that is in good order its peer is told, as far as the kernel takes it.
+    pub(crate) fn part(&mut self, slot: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let is_orderly = matches!(conn.end(), Some(End::Done | End::Answered | End::EofBetween));
+        let is_cut = conn.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+        let Conn { socket, rare, .. } = conn;
+        let Some(wire) = rare.as_mut().and_then(|rare| rare.wire.as_mut()) else { return };
+        if is_orderly && !is_cut {
+            wire.session.close_notify(&mut wire.out);
+            // Whether it arrives is nobody's concern any more.
+            let _ = wire.write(socket);
         }
     }
 
@@ -188,11 +228,21 @@ impl Loop {
         if self.cipher.is_empty() {
             self.cipher = vec![0; self.rx.len()].into_boxed_slice();
         }
+        let wire = self.net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut());
+        let early = wire.map(|wire| std::mem::take(&mut wire.early)).unwrap_or_default();
+        if let Some(cipher) = self.cipher.get_mut(..early.len()).filter(|_| !early.is_empty()) {
+            cipher.copy_from_slice(&early);
+            self.decrypt(slot, early.len(), false);
+        }
         let mut budget = self.rx.len();
         loop {
             let Some(conn) = self.net.conns.get(slot) else { return };
             if conn.is_over() || conn.eof || conn.must_wait() {
                 return;
+            }
+            if conn.wire().is_some_and(|wire| wire.notified) {
+                // All that came before it has been looked at.
+                return self.ended(slot);
             }
             let hung_up = conn.hung_up;
             let got = loop {
@@ -206,8 +256,8 @@ impl Loop {
                 Ok(len) => {
                     let drained = len < self.cipher.len() && !hung_up;
                     self.decrypt(slot, len, drained);
-                    self.net.recount_wire(slot);
-                    if drained {
+                    let notified = self.net.conns.get(slot).and_then(Conn::wire).is_some_and(|wire| wire.notified);
+                    if drained && !notified {
                         return;
                     }
                     budget = budget.saturating_sub(len);
@@ -228,7 +278,7 @@ impl Loop {
             let Some(wire) = conn.rare.as_mut().and_then(|rare| rare.wire.as_mut()) else { return };
             let taken = match wire.session.receive(&mut self.cipher[at..len], &mut self.rx, &mut wire.out) {
                 Ok(taken) => taken,
-                Err(failure) => return self.failed_wire(slot, failure),
+                Err(failure) => return self.failed_wire(slot, failure, len - at),
             };
             at += taken.consumed;
             wire.notified |= taken.close_notify;
@@ -237,18 +287,38 @@ impl Loop {
             }
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &self.rx);
-            if taken.close_notify {
-                return self.ended(slot);
-            }
             if taken.consumed == 0 && taken.produced == 0 {
                 return;
             }
         }
     }
 
-    fn failed_wire(&mut self, slot: u32, failure: TlsFailure) {
-        // The alert that says why is on its way, if there is one.
-        self.net.flush_wire(slot, &[]);
-        self.net.end_with(slot, End::Tls { alert: failure.alert }, failure.text);
+    /// `left`: what came of the peer, and is not looked at any more.
+    fn failed_wire(&mut self, slot: u32, failure: TlsFailure, left: usize) {
+        let now = self.net.now;
+        let end = End::Tls { alert: failure.alert };
+        let Some(conn) = self.net.conns.get_mut(slot) else { return };
+        if let Some(finish) = conn.rare().finish.as_mut() {
+            // What still comes behind the end is not listened to for ever.
+            finish.left = finish.left.saturating_sub(left);
+            if finish.left == 0 {
+                let end = finish.end;
+                self.net.end(slot, end);
+            }
+            return;
+        }
+        conn.rare().detail = Some(failure.text.into());
+        if conn.core.state() == State::Connecting && !conn.core.is_client() {
+            // A client may have said more already, which would destroy the alert that says why if nobody read it.
+            conn.mark = now;
+            conn.rare().finish = Some(Finish::new(end, true, true));
+            self.net.flush_wire(slot, &[]);
+            self.net.arm(slot);
+            return self.net.touch(slot);
+        }
+        // If it can not be written, that is not why.
+        let Conn { socket, rare, .. } = conn;
+        let _ = rare.as_mut().and_then(|rare| rare.wire.as_mut()).map(|wire| wire.write(socket));
+        self.net.end(slot, end);
     }
 }

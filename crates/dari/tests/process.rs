@@ -5,28 +5,13 @@ mod common;
 
 use common::raw::{HELLO, Raw, TEXT, frame, frames, unmasked};
 use common::system::{in_child, interrupted, limit_descriptors, on_signal, processor_ms, raise};
-use common::{Bench, Hooks, Log, PlainEcho, Told, open_descriptors, pattern};
+use common::{Bench, Hooks, Log, PlainEcho, Told, alone, open_descriptors, pattern};
 use dari::{Cause, Config, Connect, Error, Listen, Loop, Message, Readiness, Remote};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-const ALONE: &str = "DARI_TEST_ALONE";
-
-/// Runs `test`, the body of the test `name`, in a process of its own.
-#[track_caller]
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var(ALONE).is_ok_and(|running| running == name) {
-        return test();
-    }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    let output = child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, name).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
-}
 
 /// Takes descriptors until `left` are left.
 fn take_all_but(left: usize) -> Vec<File> {

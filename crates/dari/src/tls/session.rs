@@ -111,7 +111,7 @@ impl Session {
     /// or it may find no room. What has to be sent is appended to `out`, also if it fails: then that is the alert.
     ///
     /// It stops where the next record may not fit into `plain`, and before something that fails; what it did not
-    /// consume, and may have changed, has to come again. After the end, by whichever side, everything is consumed.
+    /// consume, and may have changed, has to come again. After the end everything is consumed.
     pub(crate) fn receive(
         &mut self,
         cipher: &mut [u8],
@@ -122,7 +122,7 @@ impl Session {
             return Err(TlsFailure::clone(failure));
         }
         let (mut consumed, mut produced) = (0, 0);
-        while !self.partial.is_empty() && !self.is_over() {
+        while !self.partial.is_empty() && !self.closed_by_peer {
             consumed += self.top_up(&cipher[consumed..]);
             if whole(&self.partial[self.handed..]).is_none() {
                 return Ok(self.received(consumed, produced));
@@ -136,7 +136,7 @@ impl Session {
                 return Ok(self.received(consumed, produced));
             }
         }
-        if !self.is_over() {
+        if !self.closed_by_peer {
             let rest = &mut cipher[consumed..];
             match self.drive(rest, 0, plain, &mut produced, out) {
                 Ok((done, handed)) => {
@@ -150,7 +150,7 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
-        if self.is_over() {
+        if self.closed_by_peer {
             consumed = cipher.len();
         }
         Ok(self.received(consumed, produced))
@@ -175,14 +175,13 @@ impl Session {
         })
     }
 
-    /// Says that nothing follows. It is the last word: what the peer says after it is thrown away. During the
-    /// handshake there is no such word.
+    /// Says that nothing follows. It is the last word of this side; the peer may still answer. During the handshake
+    /// there is no such word.
     pub(crate) fn close_notify(&mut self, out: &mut Vec<u8>) {
         if !self.closed && self.failure.is_none() && !self.is_handshaking() {
             self.closed = true;
             // It is not said where it can not be said any more.
             let _ = self.side.say(&mut self.partial[..self.handed], None, OVERHEAD, out);
-            (self.partial, self.handed) = (Vec::new(), 0);
         }
     }
 
@@ -200,10 +199,6 @@ impl Session {
         let shown: usize = self.side.common().peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum();
         let kept = if self.is_handshaking() { KEPT_HANDSHAKING } else { KEPT };
         size_of::<Self>() + self.partial.capacity() + shown + kept
-    }
-
-    fn is_over(&self) -> bool {
-        self.closed || self.closed_by_peer
     }
 
     fn received(&self, consumed: usize, produced: usize) -> Received {
@@ -230,7 +225,7 @@ impl Session {
             return Err(self.remember(TlsFailure::new(0, "the peer sent a handshake message in too many pieces")));
         }
         self.handed = handed;
-        self.partial = if self.is_over() { Vec::new() } else { rest };
+        self.partial = if self.closed_by_peer { Vec::new() } else { rest };
         Ok(())
     }
 

@@ -6,8 +6,10 @@
 //! deadline; nothing sleeps.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod dialled;
 pub(crate) mod raw;
 pub(crate) mod system;
+pub(crate) mod tls;
 
 use dari::{Close, Config, ConnId, Connect, Handler, Kind, Limits, Listen, ListenerId, Loop, Message, Net};
 use raw::Raw;
@@ -298,6 +300,18 @@ impl Bench {
         }
     }
 
+    /// The same for what is to be got. It turns nothing: that is up to `get`.
+    #[track_caller]
+    pub(crate) fn until_some<T>(&mut self, what: &str, mut get: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(got) = get(self) {
+                return got;
+            }
+            assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}; told: {}", self.log.story());
+        }
+    }
+
     /// Turns for a while: for what must not happen.
     pub(crate) fn turn_for(&mut self, ms: u64) {
         let start = Instant::now();
@@ -361,4 +375,25 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 pub(crate) fn open_descriptors() -> usize {
     // The one that reads the folder is in it.
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+pub(crate) const ALONE: &str = "DARI_TEST_ALONE";
+
+/// Runs `test`, the body of the test `name`, in a process of its own.
+#[track_caller]
+pub(crate) fn alone(name: &str, test: impl FnOnce()) {
+    alone_with(name, &[], test);
+}
+
+/// The same, with these variables in its environment.
+#[track_caller]
+pub(crate) fn alone_with(name: &str, variables: &[(&str, &str)], test: impl FnOnce()) {
+    if std::env::var(ALONE).is_ok_and(|running| running == name) {
+        return test();
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, name);
+    let output = child.envs(variables.iter().copied()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }

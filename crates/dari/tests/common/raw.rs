@@ -184,9 +184,7 @@ impl Raw {
     /// Hears, and takes the next head off: up to and with its empty line.
     pub(crate) fn take_head(&mut self) -> Option<String> {
         self.hear();
-        let end = self.got.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        let head: Vec<u8> = self.got.drain(..end).collect();
-        Some(String::from_utf8(head).unwrap())
+        next_head(&mut self.got)
     }
 
     /// Hears, and takes an answer off whose length stands in its head.
@@ -212,21 +210,7 @@ impl Raw {
 
     /// The next frame of what was heard.
     pub(crate) fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (&first, &second) = (self.got.first()?, self.got.get(1)?);
-        let (len, mut at) = match second & 0x7f {
-            126 => (usize::from(u16::from_be_bytes(self.got.get(2..4)?.try_into().unwrap())), 4),
-            127 => (usize::try_from(u64::from_be_bytes(self.got.get(2..10)?.try_into().unwrap())).unwrap(), 10),
-            short => (usize::from(short), 2),
-        };
-        let mut key = [0; 4];
-        if second & 0x80 != 0 {
-            key.copy_from_slice(self.got.get(at..at + 4)?);
-            at += 4;
-        }
-        let mut payload = self.got.get(at..at + len)?.to_vec();
-        mask(&mut payload, key);
-        self.got.drain(..at + len);
-        Some((first, payload))
+        next_frame(&mut self.got)
     }
 
     /// Ends this side of the stream.
@@ -238,6 +222,32 @@ impl Raw {
     pub(crate) fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// Takes a head off what was heard: up to and with its empty line.
+pub(crate) fn next_head(got: &mut Vec<u8>) -> Option<String> {
+    let end = got.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head: Vec<u8> = got.drain(..end).collect();
+    Some(String::from_utf8(head).unwrap())
+}
+
+/// Takes a frame off what was heard: its first byte and its payload, unmasked.
+pub(crate) fn next_frame(got: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (&first, &second) = (got.first()?, got.get(1)?);
+    let (len, mut at) = match second & 0x7f {
+        126 => (usize::from(u16::from_be_bytes(got.get(2..4)?.try_into().unwrap())), 4),
+        127 => (usize::try_from(u64::from_be_bytes(got.get(2..10)?.try_into().unwrap())).unwrap(), 10),
+        short => (usize::from(short), 2),
+    };
+    let mut key = [0; 4];
+    if second & 0x80 != 0 {
+        key.copy_from_slice(got.get(at..at + 4)?);
+        at += 4;
+    }
+    let mut payload = got.get(at..at + len)?.to_vec();
+    mask(&mut payload, key);
+    got.drain(..at + len);
+    Some((first, payload))
 }
 
 /// A raw listener, for clients of ours to meet a bad server.

@@ -36,6 +36,13 @@ pub(crate) fn processor_ms() -> i64 {
     ms(usage.ru_utime) + ms(usage.ru_stime)
 }
 
+/// Bytes that this process has allocated.
+pub(crate) fn memory() -> usize {
+    // SAFETY: it takes no pointers, and the allocator is the C library's.
+    let info = unsafe { libc::mallinfo2() };
+    info.uordblks + info.hblkhd
+}
+
 /// Has a signal call `handler`, or do what it does by default. System calls that it interrupts are not restarted.
 pub(crate) fn on_signal(signal: i32, handler: Option<extern "C" fn(i32)>) {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
