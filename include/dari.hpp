@@ -132,7 +132,8 @@ public:
     constexpr bytes() noexcept = default;
     bytes(const void *data, std::size_t size) noexcept : data_(static_cast<const std::byte *>(data)), size_(size) {}
     // Vectors, arrays and spans of bytes. Text is text: see dari::binary.
-    template <class T, class = std::enable_if_t<is_byte<element<T>> && !std::is_convertible_v<const T &, std::string_view>>>
+    template <class T,
+              class = std::enable_if_t<is_byte<element<T>> && !std::is_convertible_v<const T &, std::string_view>>>
     bytes(const T &container) noexcept : bytes(container.data(), container.size()) {}
 
     constexpr const std::byte *data() const noexcept { return data_; }
@@ -151,7 +152,8 @@ private:
 class message {
 public:
     constexpr message() noexcept = default;
-    constexpr message(dari_kind_t kind, const void *data, std::size_t size) noexcept : data_(data), size_(size), kind_(kind) {}
+    constexpr message(dari_kind_t kind, const void *data, std::size_t size) noexcept
+        : data_(data), size_(size), kind_(kind) {}
     message(const dari_message_t &raw) noexcept : message(raw.kind, raw.data, raw.len) {}
     template <class T, std::enable_if_t<std::is_convertible_v<const T &, std::string_view>, int> = 0>
     message(const T &text) noexcept : message(std::string_view(text), DARI_TEXT) {}
@@ -467,7 +469,9 @@ struct state {
 
     // Without memory for it the process ends, as dari itself would have it:
     // dari knows its address already.
-    static void keep(store &in, std::uint64_t key, std::shared_ptr<void> what) noexcept { in.emplace(key, std::move(what)); }
+    static void keep(store &in, std::uint64_t key, std::shared_ptr<void> what) noexcept {
+        in.emplace(key, std::move(what));
+    }
 
     template <class F> void guard(F &&call) noexcept {
         try {
@@ -658,9 +662,13 @@ public:
         return tls(raw);
     }
 
-    status add(zstring cert_file, zstring key_file) const noexcept { return dari_tls_add(raw(), cert_file.c_str(), key_file.c_str()); }
+    status add(zstring cert_file, zstring key_file) const noexcept {
+        return dari_tls_add(raw(), cert_file.c_str(), key_file.c_str());
+    }
     status reload() const noexcept { return dari_tls_reload(raw()); }
-    status client_ca(zstring ca_file, bool required) const noexcept { return dari_tls_client_ca(raw(), ca_file.c_str(), required); }
+    status client_ca(zstring ca_file, bool required) const noexcept {
+        return dari_tls_client_ca(raw(), ca_file.c_str(), required);
+    }
     const dari_tls_t *raw() const noexcept { return raw_.get(); }
 
 private:
@@ -688,7 +696,9 @@ private:
     std::unique_ptr<dari_payload_t, free> raw_;
 };
 
-inline status conn::send(const payload &what) const noexcept { return dari_conn_send_payload(raw_loop(), *this, what.raw()); }
+inline status conn::send(const payload &what) const noexcept {
+    return dari_conn_send_payload(raw_loop(), *this, what.raw());
+}
 
 // ----------------------------------------------------------------------------
 // Settings: the fields of dari.h, where 0, NULL and empty are the default
@@ -820,7 +830,9 @@ public:
     };
 
     explicit conn_range(detail::state *on) noexcept : state_(on) {}
-    iterator begin() const noexcept { return {state_, state_ != nullptr ? dari_loop_next(state_->raw, {}) : dari_conn_t{}}; }
+    iterator begin() const noexcept {
+        return {state_, state_ != nullptr ? dari_loop_next(state_->raw, {}) : dari_conn_t{}};
+    }
     iterator end() const noexcept { return {state_, conn_id()}; }
 
 private:
@@ -907,7 +919,8 @@ public:
     template <class F> dari::watch watch(int fd, std::uint32_t events, F &&ready) const {
         auto task = detail::make_task(state_, std::forward<F>(ready));
         dari_watch_t made{};
-        detail::check(dari_watch_new(raw(), fd, events, task->template call<dari_watch_t, std::uint32_t>, task.get(), &made));
+        detail::check(dari_watch_new(raw(), fd, events, task->template call<dari_watch_t, std::uint32_t>, task.get(),
+                                     &made));
         detail::state::keep(state_->watches, made.id, std::move(task));
         return {state_, made};
     }
@@ -1106,7 +1119,9 @@ private:
 namespace detail {
 
 template <class C> loop_ref bound<C>::loop() const noexcept { return loop_ref(state_); }
-template <class C> dari_loop_t *bound<C>::raw_loop() const noexcept { return state_ != nullptr ? state_->raw : nullptr; }
+template <class C> dari_loop_t *bound<C>::raw_loop() const noexcept {
+    return state_ != nullptr ? state_->raw : nullptr;
+}
 
 } // namespace detail
 

@@ -7,7 +7,7 @@ command -v valgrind >/dev/null || { echo "missing: valgrind" >&2; echo "    apt-
 rm -rf "$logs"
 mkdir -p "$logs"
 
-RUN="valgrind -q --error-exitcode=9 --track-fds=yes --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --log-file=$logs/%p.log"
+RUN="valgrind -q --error-exitcode=9 --suppressions=$PWD/tests/examples/valgrind.supp --track-fds=yes --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --log-file=$logs/%p.log"
 export RUN
 # A crowd of 50 takes valgrind more time than it shows.
 export ABUSE_CROWD=5
