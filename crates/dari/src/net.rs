@@ -522,6 +522,11 @@ impl Net {
     /// It is over: the first word on why counts. The hooks hear of it in this turn.
     pub(crate) fn end(&mut self, slot: u32, end: End) {
         if let Some(conn) = self.conns.get_mut(slot) {
+            // Once both sides are through, how the socket goes takes nothing back (RFC 6455 7.1.4).
+            let end = match (end, conn.finish()) {
+                (End::Io(_), Some(finish)) => finish.end,
+                _ => end,
+            };
             conn.rare().end.get_or_insert(end);
             self.touch(slot);
         }

@@ -384,6 +384,44 @@ fn a_server_that_never_answers_ends_the_clients_handshake() {
 }
 
 #[test]
+fn a_reset_behind_both_close_frames_takes_nothing_back() {
+    let listener = RawListener::new();
+    let mut event_loop = Loop::new(Config::default()).unwrap();
+    let heard = Log::default();
+    let url = format!("ws://127.0.0.1:{}", listener.port);
+    let conn = event_loop.net().connect(&url, Connect::default(), Box::new(Hooks::quiet(&heard))).unwrap();
+    let mut server = raw::wait_for("the client", || {
+        event_loop.turn(Some(1)).unwrap();
+        listener.accept()
+    });
+    let head = raw::wait_for("its request", || {
+        event_loop.turn(Some(1)).unwrap();
+        server.take_head()
+    });
+    server.say(raw::welcome(&head).as_bytes());
+    raw::wait_for("open", || {
+        event_loop.turn(Some(1)).unwrap();
+        (heard.opens() == 1).then_some(())
+    });
+    event_loop.net().close(conn, 1000, "").unwrap();
+    server.say(b"\x88\x02\x03\xe8");
+    raw::wait_for("both Close frames", || {
+        event_loop.turn(Some(1)).unwrap();
+        server.hear();
+        server.next_frame()
+    });
+    for _ in 0..20 {
+        event_loop.turn(Some(1)).unwrap();
+    }
+    server.reset();
+    raw::wait_for("the end", || {
+        event_loop.turn(Some(1)).unwrap();
+        (heard.closes() == 1).then_some(())
+    });
+    assert_eq!(row(&heard.end()), (Cause::Local, By::Us, 1000, 1000, true));
+}
+
+#[test]
 fn a_silent_peer_is_pinged_and_then_given_up() {
     let mut bench = Bench::new(limited(Limits { idle_ms: 50, ..Limits::default() }), Hooks::quiet);
     let mut raw = bench.open_raw();
