@@ -408,8 +408,8 @@ typedef struct {
     // Longest message that is received, in bytes. Default 16 MiB. A longer
     // one ends the connection with 1009.
     size_t max_message;
-    // Bytes queued on a connection above which sends return DARI_BUFFERED and
-    // the peer is not read from. Default 256 KiB.
+    // Bytes queued on a connection above which sends return DARI_BUFFERED, and
+    // the peer is not read from if they are answers to it. Default 256 KiB.
     size_t high_water;
     // Bytes queued at which `drain` is called and reading goes on. Default
     // 64 KiB. One that is not below high_water is a quarter of that.

@@ -121,8 +121,8 @@ pub struct dari_limits_t {
     /// Longest message that is received, in bytes. Default 16 MiB. A longer
     /// one ends the connection with 1009.
     pub max_message: usize,
-    /// Bytes queued on a connection above which sends return DARI_BUFFERED and
-    /// the peer is not read from. Default 256 KiB.
+    /// Bytes queued on a connection above which sends return DARI_BUFFERED, and
+    /// the peer is not read from if they are answers to it. Default 256 KiB.
     pub high_water: usize,
     /// Bytes queued at which `drain` is called and reading goes on. Default
     /// 64 KiB. One that is not below high_water is a quarter of that.
