@@ -1,11 +1,16 @@
 //! The parts of the protocol that are paid for with every connection, message or byte.     make microbench
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dari_bench::{Peer, frame};
+use dari_bench::frames::{Kind, deflate, frame};
+use dari_bench::micro::Peer;
+use dari_bench::target::Offer;
 use dari_core::testing::{accept_key, unmask};
+use dari_core::{Message, Squeeze};
 use std::hint::black_box;
 
 const SIZES: [usize; 5] = [20, 125, 1 << 10, 16 << 10, 1 << 20];
+/// Masked with zeros, a frame can be received again and again.
+const NO_MASK: [u8; 4] = [0; 4];
 
 fn handshake(c: &mut Criterion) {
     c.bench_function("accept key", |b| b.iter(|| accept_key(black_box(b"dGhlIHNhbXBsZSBub25jZQ=="))));
@@ -22,21 +27,59 @@ fn masking(c: &mut Criterion) {
     }
 }
 
+const TEXTS: [(&str, Kind); 3] = [("ascii", Kind::Ascii), ("korean", Kind::Korean), ("mixed", Kind::Mixed)];
+
+/// The check of UTF-8, and a header: what a send costs that refers to its payload.
+fn sending(c: &mut Criterion) {
+    let mut group = c.benchmark_group("utf8");
+    for size in SIZES {
+        group.throughput(Throughput::Bytes(size as u64));
+        for (name, kind) in TEXTS {
+            let text = kind.payload(size);
+            let mut peer = Peer::new(Offer::Plain);
+            let message = Message { kind: dari_core::Kind::Text, data: &text };
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| peer.send(black_box(message), Squeeze::No));
+            });
+        }
+    }
+}
+
+/// A whole frame: header, unmasking, the check of text.
 fn receiving(c: &mut Criterion) {
-    let texts = [("binary", false, "x"), ("ascii", true, "x"), ("korean", true, "다리를 놓다 ")];
-    for (name, is_text, unit) in texts {
-        let mut group = c.benchmark_group(format!("receive {name}"));
-        for size in SIZES {
-            let payload = unit.repeat(size / unit.len());
-            let mut bytes = frame(is_text, payload.as_bytes());
-            let mut peer = Peer::default();
-            group.throughput(Throughput::Bytes(payload.len() as u64));
-            group.bench_function(BenchmarkId::from_parameter(size), |b| {
+    let mut group = c.benchmark_group("receive");
+    for size in SIZES {
+        group.throughput(Throughput::Bytes(size as u64));
+        for (name, kind) in TEXTS.into_iter().chain([("binary", Kind::Binary)]) {
+            let first = if kind == Kind::Binary { 0x82 } else { 0x81 };
+            let mut bytes = frame(first, &kind.payload(size), NO_MASK);
+            let mut peer = Peer::new(Offer::Plain);
+            group.bench_function(BenchmarkId::new(name, size), |b| {
                 b.iter(|| peer.receive(black_box(&mut bytes)));
             });
         }
     }
 }
 
-criterion_group!(benches, handshake, masking, receiving);
+fn compressing(c: &mut Criterion) {
+    for (what, offer) in [("alone", Offer::Deflate), ("takeover", Offer::Takeover)] {
+        let mut group = c.benchmark_group(format!("deflate {what}"));
+        for size in [1 << 10, 16 << 10, 1 << 20] {
+            let payload = Kind::Json.payload(size);
+            group.throughput(Throughput::Bytes(size as u64));
+            let mut peer = Peer::new(offer);
+            let message = Message { kind: dari_core::Kind::Text, data: &payload };
+            group.bench_function(BenchmarkId::new("send", size), |b| {
+                b.iter(|| peer.send(black_box(message), Squeeze::Yes));
+            });
+            let mut bytes = frame(0xc1, &deflate(&payload), NO_MASK);
+            let mut peer = Peer::new(offer);
+            group.bench_function(BenchmarkId::new("receive", size), |b| {
+                b.iter(|| peer.receive(black_box(&mut bytes)));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, handshake, masking, sending, receiving, compressing);
 criterion_main!(benches);
