@@ -170,6 +170,9 @@ impl Net {
                 return Err(Error::TooSlow);
             }
             Slow::DropOldest => {
+                // What is encrypted already has begun to leave.
+                let sealed = self.conns.get(slot).and_then(Conn::wire).map_or(0, Wire::queued);
+                let most = most.saturating_sub(sealed);
                 let (messages, bytes) = self.outbox_of(slot).map_or((0, 0), |outbox| outbox.drop_oldest(most));
                 self.recount(slot);
                 self.note_dropped(slot, messages, bytes);
