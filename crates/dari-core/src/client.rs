@@ -54,7 +54,7 @@ pub(crate) enum Answer {
     /// 101: open.
     Open { protocol: Option<String>, codec: Option<Codec> },
     /// 1xx: the answer proper is still to come (RFC 9110 15.2).
-    Later(Box<Client>),
+    Later,
     /// Another status.
     Refused(u16),
 }
@@ -110,16 +110,11 @@ impl Client {
     }
 
     /// Judges the answer's head (RFC 6455 4.1, the list after the request's).
-    pub(crate) fn answer(
-        self: Box<Self>,
-        text: Vec<u8>,
-        limits: &Limits,
-        io: &mut Io<'_>,
-    ) -> Result<Answer, Violation> {
+    pub(crate) fn answer(&self, text: Vec<u8>, limits: &Limits, io: &mut Io<'_>) -> Result<Answer, Violation> {
         let answer = self.judge(&text, limits);
         io.buffers.give_back(text);
         match answer {
-            Ok(Answer::Refused(100 | 102..=199)) => Ok(Answer::Later(self)),
+            Ok(Answer::Refused(100 | 102..=199)) => Ok(Answer::Later),
             answer => answer,
         }
     }

@@ -7,7 +7,7 @@
 use crate::client::{Answer, Client, Opening};
 use crate::close::{self, By, Closing, Failure};
 use crate::deflate::Codec;
-use crate::frame::{self, MAX_CONTROL, Opcode};
+use crate::frame::{self, First, Head, MAX_CONTROL, Opcode};
 use crate::handshake;
 use crate::io::Io;
 use crate::mask::unmask;
@@ -60,7 +60,8 @@ pub enum Event<'b> {
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) limits: Arc<Limits>,
-    phase: Phase,
+    /// What comes before frames; nothing once there are some.
+    phase: Option<Box<Phase>>,
     pub(crate) unfinished: Option<Box<Unfinished>>,
     pub(crate) closing: Option<Box<Closing>>,
     pub(crate) agreed: Option<Box<Agreed>>,
@@ -90,27 +91,26 @@ impl Agreed {
 
 #[derive(Debug)]
 enum Phase {
-    Server(Box<Server>),
-    Client(Box<Client>),
-    Frames,
+    Server(Server),
+    Client(Client),
 }
 
 impl Connection {
     /// The server's end of a connection that was just accepted.
     pub fn server(limits: Arc<Limits>) -> Self {
-        Self::new(limits, Phase::Server(Box::default()), false)
+        Self::new(limits, Phase::Server(Server::default()), false)
     }
 
     /// The client's end; the request of its handshake is in the output.
     pub fn client(limits: Arc<Limits>, opening: Opening, io: &mut Io<'_>) -> Result<Self, Misuse> {
         let client = Client::start(opening, limits.deflate, io)?;
-        Ok(Self::new(limits, Phase::Client(Box::new(client)), true))
+        Ok(Self::new(limits, Phase::Client(client), true))
     }
 
     fn new(limits: Arc<Limits>, phase: Phase, is_client: bool) -> Self {
         Self {
             limits,
-            phase,
+            phase: Some(Box::new(phase)),
             unfinished: None,
             closing: None,
             agreed: None,
@@ -148,33 +148,33 @@ impl Connection {
 
     /// The request that waits for an answer.
     pub fn request(&self) -> Option<&Request> {
-        match &self.phase {
-            Phase::Server(server) => server.asked(),
+        match self.phase.as_deref() {
+            Some(Phase::Server(server)) => server.asked(),
             _ => None,
         }
     }
 
     /// Whether the request that waits for an answer is an opening handshake.
     pub fn asks_upgrade(&self) -> bool {
-        matches!(&self.phase, Phase::Server(server) if server.asks_upgrade())
+        matches!(self.phase.as_deref(), Some(Phase::Server(server)) if server.asks_upgrade())
     }
 
     /// Whether [`receive`](Self::receive) would take input now; if not, an answer is due first.
     pub fn wants_input(&self) -> bool {
-        !matches!(&self.phase, Phase::Server(server) if server.is_busy())
+        !matches!(self.phase.as_deref(), Some(Phase::Server(server)) if server.is_busy())
     }
 
     /// Whether this is a server's end on which no request has begun.
     pub fn is_between_requests(&self) -> bool {
-        matches!(&self.phase, Phase::Server(server) if server.is_idle())
+        matches!(self.phase.as_deref(), Some(Phase::Server(server)) if server.is_idle())
     }
 
     /// Whether something of the peer's has begun and is not all there: a request, a frame or a message.
     pub fn is_in_the_middle(&self) -> bool {
-        match &self.phase {
-            Phase::Server(server) => !server.is_idle() && !server.is_busy(),
-            Phase::Client(_) => true,
-            Phase::Frames => self.unfinished.is_some(),
+        match self.phase.as_deref() {
+            Some(Phase::Server(server)) => !server.is_idle() && !server.is_busy(),
+            Some(Phase::Client(_)) => true,
+            None => self.unfinished.is_some(),
         }
     }
 
@@ -196,10 +196,10 @@ impl Connection {
 
     /// Those of them that hold what has come of a message or a request.
     pub fn receiving(&self) -> usize {
-        let waiting = match &self.phase {
-            Phase::Server(server) => server.held(),
-            Phase::Client(client) => client.head.held(),
-            Phase::Frames => 0,
+        let waiting = match self.phase.as_deref() {
+            Some(Phase::Server(server)) => server.held(),
+            Some(Phase::Client(client)) => client.head.held(),
+            None => 0,
         };
         let assembly = self.unfinished.as_ref().and_then(|unfinished| unfinished.assembly.as_ref());
         waiting + assembly.map_or(0, Assembly::held)
@@ -245,10 +245,10 @@ impl Connection {
     /// while it is in hand. Call again until there is no event. Input is left over only while an answer is due
     /// ([`wants_input`](Self::wants_input)).
     pub fn receive<'b>(&mut self, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
-        match &mut self.phase {
-            Phase::Frames => self.receive_frames(input, io),
-            Phase::Server(_) => self.receive_request(input, io),
-            Phase::Client(_) => self.receive_answer(input, io),
+        match self.phase.as_deref_mut() {
+            None => self.receive_frames(input, io),
+            Some(Phase::Server(_)) => self.receive_request(input, io),
+            Some(Phase::Client(_)) => self.receive_answer(input, io),
         }
     }
 
@@ -312,7 +312,7 @@ impl Connection {
 
     /// Server: the next answer is the last one, and says so.
     pub fn keep_no_longer(&mut self) {
-        if let Phase::Server(server) = &mut self.phase {
+        if let Some(Phase::Server(server)) = self.phase.as_deref_mut() {
             server.keep_no_longer();
         }
     }
@@ -326,9 +326,27 @@ impl Connection {
     pub fn send_with(&mut self, message: Message<'_>, squeeze: Squeeze, io: &mut Io<'_>) -> Result<(), Misuse> {
         self.check_between_messages()?;
         message.check()?;
+        self.send_checked(message, squeeze, io)
+    }
+
+    /// The same for text that is known to be UTF-8: what was received as such, for instance.
+    pub fn send_checked(&mut self, message: Message<'_>, squeeze: Squeeze, io: &mut Io<'_>) -> Result<(), Misuse> {
+        self.check_between_messages()?;
         let is_client = self.is_client;
         message::write(message, squeeze, self.codec(), is_client, io);
         Ok(())
+    }
+
+    /// The common case of sending, for those who want it fast: the head of the one frame that `message` is, if nothing
+    /// about it is special. If it is, [`send_with`](Self::send_with) knows what to do. `is_checked`: as for
+    /// [`send_checked`](Self::send_checked).
+    pub fn head_of_whole(&self, message: Message<'_>, is_checked: bool) -> Option<Head> {
+        let is_special =
+            self.state != State::Open || self.is_client || self.agreed.is_some() || self.sending.is_some();
+        if is_special || !(is_checked || message.check().is_ok()) {
+            return None;
+        }
+        Some(Head::new(First::whole(message.kind.opcode()), None, message.data.len()))
     }
 
     /// Sends a part of a message, uncompressed; the last one says so. Until then no other message can be sent. Text
@@ -394,10 +412,15 @@ impl Connection {
 
     /// Server: whether a body is being sent in pieces.
     pub fn check_answering(&self) -> Result<(), Misuse> {
-        match &self.phase {
-            Phase::Server(server) if server.is_answering() && self.state == State::Connecting => Ok(()),
+        match self.phase.as_deref() {
+            Some(Phase::Server(server)) if server.is_answering() && self.state == State::Connecting => Ok(()),
             _ => Err(Misuse::NothingToAnswer),
         }
+    }
+
+    /// Whether a pong waits for the peer to take bytes again.
+    pub fn owes_pong(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|unfinished| unfinished.pong.is_some())
     }
 
     /// Says that the peer takes bytes again: a pong that waited goes out.
@@ -421,7 +444,7 @@ impl Connection {
     // --- until it is open ---------------------------------------------------------------------------------------
 
     fn receive_request(&mut self, input: &mut &mut [u8], io: &mut Io<'_>) -> Option<Event<'static>> {
-        let Phase::Server(server) = &mut self.phase else { return None };
+        let Some(Phase::Server(server)) = self.phase.as_deref_mut() else { return None };
         if self.state == State::Closed {
             self.skip(input);
             return None;
@@ -445,7 +468,7 @@ impl Connection {
 
     fn receive_answer<'b>(&mut self, input: &mut &'b mut [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
         loop {
-            let Phase::Client(client) = &mut self.phase else { return None };
+            let Some(Phase::Client(client)) = self.phase.as_deref_mut() else { return None };
             if self.state == State::Closed {
                 self.skip(input);
                 return None;
@@ -459,14 +482,17 @@ impl Connection {
                     return self.end_unopened(Failure { violation, offset: begin + at as u64 }, io);
                 }
             };
-            let Phase::Client(client) = std::mem::replace(&mut self.phase, Phase::Frames) else { return None };
-            match client.answer(text, &self.limits, io) {
+            let answer = client.answer(text, &self.limits, io);
+            if !matches!(answer, Ok(Answer::Later)) {
+                self.phase = None;
+            }
+            match answer {
                 Ok(Answer::Open { protocol, codec }) => {
                     self.agreed = Agreed::new(protocol.as_deref(), codec);
                     self.state = State::Open;
                     return Some(Event::Open);
                 }
-                Ok(Answer::Later(client)) => self.phase = Phase::Client(client),
+                Ok(Answer::Later) => {}
                 Ok(Answer::Refused(status)) => {
                     self.state = State::Closed;
                     return Some(Event::Refused(status));
@@ -484,8 +510,8 @@ impl Connection {
     }
 
     fn server_end(&mut self) -> Result<&mut Server, Misuse> {
-        match (&mut self.phase, self.state) {
-            (Phase::Server(server), State::Connecting) => Ok(server),
+        match (self.phase.as_deref_mut(), self.state) {
+            (Some(Phase::Server(server)), State::Connecting) => Ok(server),
             _ => Err(Misuse::NothingToAnswer),
         }
     }
@@ -503,10 +529,10 @@ impl Connection {
     }
 
     fn leave_handshake(&mut self, io: &mut Io<'_>) {
-        match std::mem::replace(&mut self.phase, Phase::Frames) {
-            Phase::Server(server) => server.release(io),
-            Phase::Client(client) => client.head.release(io),
-            Phase::Frames => {}
+        match self.phase.take().map(|phase| *phase) {
+            Some(Phase::Server(server)) => server.release(io),
+            Some(Phase::Client(client)) => client.head.release(io),
+            None => {}
         }
     }
 

@@ -170,8 +170,9 @@ impl First {
     }
 }
 
-/// A frame header, as it is written.
-pub(crate) struct Head {
+/// A frame header (RFC 6455 5.2), as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
     bytes: [u8; MAX_HEADER],
     len: usize,
 }
@@ -204,7 +205,8 @@ impl Head {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// Its 2 to 14 bytes.
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }

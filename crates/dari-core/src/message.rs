@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn opcode(self) -> Opcode {
+    pub(crate) fn opcode(self) -> Opcode {
         match self {
             Self::Text => Opcode::Text,
             Self::Binary => Opcode::Binary,

@@ -22,6 +22,19 @@ pub(crate) fn first_bad_byte(text: &[u8]) -> usize {
     }
 }
 
+/// Bytes at the end of a piece of text that begin a character and do not end it.
+fn cut_short(piece: &[u8]) -> usize {
+    let Some(back) = piece.iter().rev().take(3).position(|byte| *byte >= 0xc0) else { return 0 };
+    let there = back + 1;
+    let len = match piece.get(piece.len() - there) {
+        Some(0xc2..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf4) => 4,
+        _ => 0,
+    };
+    if len > there { there } else { 0 }
+}
+
 /// A check that goes on where the last piece ended.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8 {
@@ -48,8 +61,11 @@ impl Utf8 {
             }
             (rest, at) = (after, at + 1);
         }
-        if rest.len() >= SHORT && simdutf8::basic::from_utf8(rest).is_ok() {
-            return Ok(());
+        if rest.len() >= SHORT {
+            let (front, back) = rest.split_at(rest.len() - cut_short(rest));
+            if simdutf8::basic::from_utf8(front).is_ok() {
+                (rest, at) = (back, at + front.len());
+            }
         }
         let Err(error) = str::from_utf8(rest) else { return Ok(()) };
         let tail = rest.get(error.valid_up_to()..).unwrap_or_default();
@@ -92,6 +108,8 @@ mod tests {
         whole
     }
 
+    const LONG: &str = "다리 κόσ 𐍈";
+
     #[test]
     fn verdicts_agree_with_the_standard_library() {
         let texts: [&[u8]; 12] = [
@@ -110,6 +128,12 @@ mod tests {
         ];
         for text in texts {
             assert_eq!(verdict(text), str::from_utf8(text).is_ok(), "{text:x?}");
+            // Where long pieces are checked at once, the place of the offence is the same.
+            let long = [LONG.repeat(20).as_bytes(), text].concat();
+            assert_eq!(verdict(&long), str::from_utf8(text).is_ok(), "long, and {text:x?}");
+            let mut utf8 = Utf8::default();
+            let one_by_one = long.iter().enumerate().find_map(|(at, byte)| utf8.feed(&[*byte]).err().map(|_| at));
+            assert_eq!(Utf8::default().feed(&long).err(), one_by_one, "long, and {text:x?}");
         }
         let long = "다리 bridge ".repeat(40);
         assert!(verdict(long.as_bytes()));

@@ -53,23 +53,32 @@ pub(crate) fn verb(
     owner: *const dari_loop_t,
     body: impl FnOnce(&mut Net) -> Answer,
 ) -> dari_status_t {
-    plain(function, || {
-        let cell = enter(owner)?;
-        let net = cell.net()?;
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        let net = enter(owner)?.net()?;
         // SAFETY: `net` gave the only way to the Net there is now, and no body calls back into C.
-        cell.poisoning(|| body(unsafe { &mut *net }))?
-    })
+        body(unsafe { &mut *net })
+    }));
+    match answer {
+        Ok(Ok(status)) => status,
+        Ok(Err(refusal)) => refusal.report(function),
+        Err(_) => spoil(owner).report(function),
+    }
 }
 
 /// Runs an export that only looks, and has a neutral value for when there is nothing to see.
 pub(crate) fn getter<T>(owner: *const dari_loop_t, neutral: T, body: impl FnOnce(&Net) -> T) -> T {
     let seen = catch_unwind(AssertUnwindSafe(|| {
-        let cell = enter(owner).ok()?;
-        let net = cell.net().ok()?;
+        let net = enter(owner).ok()?.net().ok()?;
         // SAFETY: as for a verb; a shared borrow is less.
-        cell.poisoning(|| body(unsafe { &*net })).ok()
+        Some(body(unsafe { &*net }))
     }));
-    seen.ok().flatten().unwrap_or(neutral)
+    match seen {
+        Ok(seen) => seen.unwrap_or(neutral),
+        Err(_) => {
+            spoil(owner);
+            neutral
+        }
+    }
 }
 
 /// Runs an export that calls hooks, and so may not be called by one.
@@ -181,6 +190,14 @@ impl Guarded {
             panicked()
         })
     }
+}
+
+/// A body has panicked: it is the last thing that its loop has done.
+fn spoil(owner: *const dari_loop_t) -> Refusal {
+    if let Ok(cell) = enter(owner) {
+        cell.poisoned.set(true);
+    }
+    panicked()
 }
 
 fn panicked() -> Refusal {

@@ -34,42 +34,50 @@ pub(crate) struct Conn {
     pub(crate) mark: u64,
     /// When it came to be.
     pub(crate) born: u64,
-    /// When the timer of this connection goes off; never later than what is due.
-    pub(crate) deadline: u64,
+    /// If `Armed`: in which step the timer of this connection goes off; never later than what is due.
+    pub(crate) deadline: u32,
+    pub(crate) flags: Flags,
+}
+
+/// Yes or no, of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
     /// Some hook or caller knows the id, and so will hear of the end.
-    pub(crate) seen: bool,
+    Seen,
     /// The hook `open` was called.
-    pub(crate) opened: bool,
+    Opened,
     /// The host wants nothing to be read.
-    pub(crate) paused: bool,
+    Paused,
     /// Too much is queued: nothing is read until it has gone down.
-    pub(crate) throttled: bool,
+    Throttled,
     /// The kernel took less than it was given, and will say when it takes more.
-    pub(crate) blocked: bool,
+    Blocked,
     /// The dial has not got through yet.
-    pub(crate) dialling: bool,
+    Dialling,
     /// A send was told that it is buffered: the hook `drain` is owed.
-    pub(crate) owes_drain: bool,
+    OwesDrain,
     /// The kernel said that no more will come: read on to the end, there is no other sign of it.
-    pub(crate) hung_up: bool,
+    HungUp,
     /// The end of the peer's stream was read.
-    pub(crate) eof: bool,
+    Eof,
     /// A ping asks whether the peer is still there.
-    pub(crate) pinged: bool,
+    Pinged,
     /// A plain request was answered on it.
-    pub(crate) served: bool,
+    Served,
     /// Its address is counted by the listener.
-    pub(crate) counted: bool,
+    Counted,
     /// The peer is who a trusted proxy says it is.
-    pub(crate) by_proxy: bool,
+    ByProxy,
     /// It was turned away, and is only here to hear of it.
-    pub(crate) is_farewell: bool,
+    Farewell,
     /// Memory is short, and it holds much: nothing is read until there is more.
-    pub(crate) choked: bool,
+    Choked,
+    /// Its timer is set.
+    Armed,
     /// It is on the list of those to be looked at before the turn ends.
-    pub(crate) touched: bool,
+    Touched,
     /// It is on the list of those to be read in the next turn.
-    pub(crate) ready: bool,
+    Ready,
 }
 
 /// An address, as small as it can be.
@@ -176,6 +184,36 @@ pub(crate) enum What {
     Stall,
 }
 
+/// Those of a connection whose peer is not listened to.
+const WAITING: u32 = 1 << Flag::Paused as u32 | 1 << Flag::Throttled as u32 | 1 << Flag::Choked as u32;
+
+/// Those of a connection of which something is to be settled.
+const RESTLESS: u32 = 1 << Flag::Touched as u32
+    | 1 << Flag::Throttled as u32
+    | 1 << Flag::Blocked as u32
+    | 1 << Flag::OwesDrain as u32
+    | 1 << Flag::Eof as u32;
+
+/// One bit for each [`Flag`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    pub(crate) fn is(self, flag: Flag) -> bool {
+        self.0 & (1 << flag as u32) != 0
+    }
+
+    /// Whether one of those in `mask` is set.
+    fn is_any(self, mask: u32) -> bool {
+        self.0 & mask != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Flag, on: bool) {
+        let bit = 1 << flag as u32;
+        self.0 = if on { self.0 | bit } else { self.0 & !bit };
+    }
+}
+
 impl Conn {
     pub(crate) fn new(core: Connection, socket: Socket, peer: Peer, endpoint: u32, now: u64) -> Self {
         Self {
@@ -189,25 +227,23 @@ impl Conn {
             rare: None,
             mark: now,
             born: now,
-            deadline: NEVER,
-            seen: false,
-            opened: false,
-            paused: false,
-            throttled: false,
-            blocked: false,
-            dialling: false,
-            owes_drain: false,
-            hung_up: false,
-            eof: false,
-            pinged: false,
-            served: false,
-            counted: false,
-            by_proxy: false,
-            is_farewell: false,
-            choked: false,
-            touched: false,
-            ready: false,
+            deadline: 0,
+            flags: Flags::default(),
         }
+    }
+
+    pub(crate) fn is(&self, flag: Flag) -> bool {
+        self.flags.is(flag)
+    }
+
+    pub(crate) fn set(&mut self, flag: Flag, on: bool) {
+        self.flags.set(flag, on);
+    }
+
+    /// The peer is alive, or its silence so far does not count.
+    pub(crate) fn heard(&mut self, now: u64) {
+        self.mark = now;
+        self.set(Flag::Pinged, false);
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -238,7 +274,32 @@ impl Conn {
 
     /// Whether what was read has to wait, and nothing more is to be read.
     pub(crate) fn must_wait(&self) -> bool {
-        (self.paused && self.core.state() == State::Open) || self.throttled || self.choked || !self.core.wants_input()
+        (self.is(Flag::Paused) && self.core.state() == State::Open)
+            || self.is(Flag::Throttled)
+            || self.is(Flag::Choked)
+            || !self.core.wants_input()
+    }
+
+    /// Whether what comes of an open connection is told at once.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        let is_leaving = |rare: &Rare| rare.end.is_some() || rare.finish.is_some();
+        !self.flags.is_any(WAITING) && !self.rare.as_deref().is_some_and(is_leaving)
+    }
+
+    /// Whether what it is sent while it is read can go out with the answers: nothing waits, and it is not over.
+    pub(crate) fn takes_answers(&self) -> bool {
+        let is_busy = |rare: &Rare| rare.end.is_some() || rare.wire.as_deref().is_some_and(|wire| wire.queued() > 0);
+        self.outbox.is_none() && !self.rare.as_deref().is_some_and(is_busy)
+    }
+
+    /// Whether it is open, nothing of it waits for anybody, and nobody has asked for anything: nothing is to be settled.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.flags.is_any(RESTLESS)
+            && self.is(Flag::Opened)
+            && self.core.state() == State::Open
+            && self.outbox.is_none()
+            && self.rare.is_none()
+            && !self.core.owes_pong()
     }
 
     /// Bytes of memory that are held on its account.
@@ -277,9 +338,9 @@ impl Conn {
             State::Open if self.must_wait() => (NEVER, What::Idle),
             State::Open => {
                 let once = after(self.mark, limits.idle_ms);
-                (if self.pinged { after(once, limits.idle_ms) } else { once }, What::Idle)
+                (if self.is(Flag::Pinged) { after(once, limits.idle_ms) } else { once }, What::Idle)
             }
-            State::Connecting if self.served && self.core.is_between_requests() => {
+            State::Connecting if self.is(Flag::Served) && self.core.is_between_requests() => {
                 (after(self.mark, limits.keep_alive_ms), What::KeepAlive)
             }
             // The answer to a plain request may take the host as long as it likes.
@@ -287,7 +348,7 @@ impl Conn {
             State::Connecting => (after(self.mark, limits.handshake_ms), What::Handshake),
         };
         let stall = match &self.outbox {
-            Some(outbox) if !self.dialling && !self.wire().is_some_and(Wire::is_handshaking) => {
+            Some(outbox) if !self.is(Flag::Dialling) && !self.wire().is_some_and(Wire::is_handshaking) => {
                 (after(outbox.moved, limits.stall_ms), What::Stall)
             }
             _ => (NEVER, What::Stall),

@@ -11,7 +11,7 @@
 
 use crate::cause::End;
 use crate::config::{Connect, Listen};
-use crate::conn::{Conn, Peer};
+use crate::conn::{Conn, Flag, Peer};
 use crate::endpoint::Endpoint;
 use crate::ids::{ConnId, DialId};
 use crate::log::Level;
@@ -211,7 +211,8 @@ impl Net {
             }
         }
         if let Some(conn) = self.conns.get_mut(slot) {
-            (conn.seen, conn.dialling) = (true, true);
+            conn.set(Flag::Seen, true);
+            conn.set(Flag::Dialling, true);
             let dialling = Dialling { stage: Stage::Name, attempts: Vec::new(), next: NEVER };
             conn.rare().dialling = Some(Box::new(dialling));
             conn.outbox.get_or_insert_default().tail().extend_from_slice(&request);
@@ -367,7 +368,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         conn.socket = socket;
         conn.peer = Peer::new(address);
-        conn.hung_up = false;
+        conn.set(Flag::HungUp, false);
         if let Some(dialling) = &mut conn.rare().dialling {
             dialling.attempts = Vec::new();
         }
@@ -438,7 +439,7 @@ impl Net {
         let wire = dial
             .and_then(|dial| Some(Wire::client(dial.tls.as_ref()?, &tls_name(dial.tls_name.as_deref(), &dial.url))));
         if let Some(conn) = self.conns.get_mut(slot) {
-            conn.dialling = false;
+            conn.set(Flag::Dialling, false);
             conn.rare().dialling = None;
         }
         match wire {

@@ -2,7 +2,7 @@
 
 use crate::cause::{Cause, End};
 use crate::config::{Door, SPARE_DESCRIPTORS};
-use crate::conn::{Finish, Peer};
+use crate::conn::{Finish, Flag, Peer};
 use crate::log::Level;
 use crate::timers::Due;
 use crate::visitors::{Network, Refused, Visitor, Visitors, forwarded};
@@ -207,7 +207,7 @@ impl Net {
                             self.set_wire(slot, wire);
                         }
                         if let Some(conn) = self.conns.get_mut(slot) {
-                            conn.counted = counted;
+                            conn.set(Flag::Counted, counted);
                         }
                         self.say(Level::Debug, "accept", Some(slot), || "accepted".to_owned());
                     }
@@ -243,7 +243,7 @@ impl Net {
         let body = format!("{}.\n", which.text());
         self.io(slot, |core, io| core.turn_away(503, body.as_bytes(), io));
         if let Some(conn) = self.conns.get_mut(slot) {
-            conn.is_farewell = true;
+            conn.set(Flag::Farewell, true);
             conn.rare().finish = Some(Finish::new(End::Turned { which, limit }, true, true));
         }
         self.arm(slot);
@@ -353,19 +353,20 @@ impl Net {
         let Some(gate) = self.endpoints.get_mut(endpoint).and_then(|endpoint| endpoint.gate.as_mut()) else {
             return Ok(());
         };
-        if gate.trusted.is_empty() || !(conn.by_proxy || gate.trusts(&conn.peer)) {
+        if gate.trusted.is_empty() || !(conn.is(Flag::ByProxy) || gate.trusts(&conn.peer)) {
             return Ok(());
         }
         let lines = (0..).map_while(|nth| conn.core.request()?.header("x-forwarded-for", nth));
         let Some(ip) = forwarded(lines, &gate.trusted) else { return Ok(()) };
         let peer = Peer::from_ip(ip);
         // Proxies keep connections, and speak for one client after the other.
-        if std::mem::take(&mut conn.counted) {
+        if std::mem::take(&mut conn.is(Flag::Counted)) {
             gate.leave(&conn.peer);
         }
         match gate.enter(&peer, now) {
             Ok(counted) => {
-                (conn.counted, conn.by_proxy) = (counted, true);
+                conn.set(Flag::Counted, counted);
+                conn.set(Flag::ByProxy, true);
                 conn.peer = peer;
                 Ok(())
             }

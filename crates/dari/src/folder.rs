@@ -1,5 +1,6 @@
 //! A folder of files on the same port: GET and HEAD, content types, ETag, and no way out of it.
 
+use crate::conn::Flag;
 use crate::{ConnId, Error, Net, Sent};
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -61,7 +62,7 @@ impl Net {
             let sent = self.respond_piece(id, piece.get(..got).unwrap_or_default());
             let Some(conn) = self.conns.get_mut(slot) else { return };
             // The host has sent nothing, and is owed no `drain`.
-            conn.owes_drain = false;
+            conn.set(Flag::OwesDrain, false);
             if body.left == 0 {
                 let _ = self.respond_piece(id, &[]);
                 return;

@@ -1,6 +1,7 @@
 //! What a loop tells of itself: lines with fields, written down when something happens and told at the end of the
 //! turn. Nothing is made of them if nobody wants to hear.
 
+use crate::conn::Flag;
 use crate::{ConnId, Net};
 use std::collections::VecDeque;
 use std::fmt;
@@ -115,7 +116,7 @@ impl Net {
         }
         let conn = slot.and_then(|slot| Some((slot, self.conns.get(slot)?)));
         let peer = conn.map(|(_, conn)| conn.peer.to_string()).unwrap_or_default();
-        let conn = conn.filter(|(_, conn)| conn.seen).map(|(slot, _)| ConnId(self.conns.id(slot)));
+        let conn = conn.filter(|(_, conn)| conn.is(Flag::Seen)).map(|(slot, _)| ConnId(self.conns.id(slot)));
         self.lines.push(Line { level, event, conn, peer, text: text() });
         self.tell_host();
     }

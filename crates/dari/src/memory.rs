@@ -5,7 +5,7 @@
 //! holds the most is closed.
 
 use crate::cause::End;
-use crate::conn::{Conn, Finish};
+use crate::conn::{Conn, Finish, Flag};
 use crate::log::Level;
 use crate::net::DECAY_MS;
 use crate::timers::Due;
@@ -121,7 +121,8 @@ impl Net {
         if over == 0 {
             return;
         }
-        let mut holders: Vec<(usize, u32)> = self.slots(|conn| if conn.choked { 0 } else { conn.core.receiving() });
+        let mut holders: Vec<(usize, u32)> =
+            self.slots(|conn| if conn.is(Flag::Choked) { 0 } else { conn.core.receiving() });
         holders.sort_unstable();
         let was_quiet = self.choked.is_empty();
         while over > 0
@@ -129,7 +130,7 @@ impl Net {
         {
             over = over.saturating_sub(held);
             if let Some(conn) = self.conns.get_mut(slot) {
-                conn.choked = true;
+                conn.set(Flag::Choked, true);
             }
             self.choked.push(self.conns.id(slot));
             self.say(Level::Warn, "memory", Some(slot), || {
@@ -145,11 +146,11 @@ impl Net {
         for id in std::mem::take(&mut self.choked) {
             let Some(slot) = self.conns.find(id) else { continue };
             let now = self.now;
-            if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.choked) {
-                conn.choked = false;
+            if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.is(Flag::Choked)) {
+                conn.set(Flag::Choked, false);
                 if conn.core.state() == State::Open {
                     // The silence was ours.
-                    (conn.mark, conn.pinged) = (now, false);
+                    conn.heard(now);
                 }
                 self.read_later(slot);
                 self.arm(slot);
@@ -200,7 +201,8 @@ impl Net {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.is_over()) else { return };
         let is_open = conn.core.state() == State::Open;
-        (conn.paused, conn.choked) = (false, false);
+        conn.set(Flag::Paused, false);
+        conn.set(Flag::Choked, false);
         let unsent = conn.outbox.as_mut().map_or((0, 0), |outbox| outbox.cut());
         let rare = conn.rare();
         rare.unsent = (rare.unsent.0 + unsent.0, rare.unsent.1 + unsent.1);
@@ -211,7 +213,7 @@ impl Net {
         self.io(slot, |core, io| core.close(1013, reason, io));
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.mark = now;
-            conn.throttled = false;
+            conn.set(Flag::Throttled, false);
             conn.rare().finish = Some(Finish::new(end, true, true));
             self.read_on(slot);
         }

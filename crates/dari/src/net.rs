@@ -5,13 +5,13 @@
 //! put on a list, and `turn` tells it.
 
 use crate::cause::End;
-use crate::conn::{Conn, Peer};
+use crate::conn::{Conn, Flag, Peer};
 use crate::endpoint::Endpoint;
 use crate::ids::{Slab, Tag};
 use crate::log::Lines;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use crate::output::Outgoing;
+use crate::output::{Outgoing, Told};
 use crate::remote::Remote;
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
@@ -69,6 +69,10 @@ pub struct Net {
     pub(crate) current: Option<u32>,
     /// What was queued for it before it was read.
     pub(crate) queued_before: usize,
+    /// Up to how many bytes are queued for it before that is anything but an answer.
+    pub(crate) room: usize,
+    /// The message that it is told of now.
+    pub(crate) told: Told,
     /// More of what was read of it waits behind what it is told of now.
     pub(crate) is_more_behind: bool,
     /// Where the loop's receive buffer lies, as addresses.
@@ -135,6 +139,8 @@ impl Net {
             tx: Outbox::default(),
             current: None,
             queued_before: 0,
+            room: 0,
+            told: Told::default(),
             is_more_behind: false,
             rx: 0..0,
             ready: Vec::new(),
@@ -306,12 +312,12 @@ impl Net {
         let Some(mut conn) = self.conns.remove(slot) else { return };
         let outbox = conn.outbox.as_ref().map_or(0, |outbox| outbox.charged);
         self.buffers.account(outbox + conn.wire().map_or(0, Wire::charged), 0);
-        if conn.dialling
+        if conn.is(Flag::Dialling)
             && let Some(resolver) = &mut self.resolver
         {
             resolver.cancel(id);
         }
-        self.farewells -= usize::from(conn.is_farewell);
+        self.farewells -= usize::from(conn.is(Flag::Farewell));
         if self.conns.len() == 0 {
             self.timers.forget_conns();
         }
@@ -319,7 +325,7 @@ impl Net {
         conn.core.release(&mut Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut nowhere });
         if let Some(endpoint) = self.endpoints.get_mut(conn.endpoint) {
             endpoint.conns -= 1;
-            if let Some(gate) = endpoint.gate.as_mut().filter(|_| conn.counted) {
+            if let Some(gate) = endpoint.gate.as_mut().filter(|_| conn.is(Flag::Counted)) {
                 gate.leave(&conn.peer);
             }
             self.tidy_endpoint(conn.endpoint);
@@ -343,15 +349,15 @@ impl Net {
             shared: if self.publishing { Some(&mut self.shared) } else { None },
             socket: &conn.socket,
             rx: if uses_tx { self.rx.clone() } else { 0..0 },
-            may_write: !conn.dialling && !conn.blocked && is_plain,
-            blocked: conn.blocked,
+            may_write: !conn.flags.is(Flag::Dialling) && !conn.flags.is(Flag::Blocked) && is_plain,
+            blocked: conn.flags.is(Flag::Blocked),
             error: None,
         };
         let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut out };
         let result = call(&mut conn.core, &mut io);
         let Outgoing { blocked, error, .. } = out;
         let failed = error.map(|error| error.unwrap_or_else(|| End::out_of_memory(&self.buffers)));
-        conn.blocked = blocked;
+        conn.set(Flag::Blocked, blocked);
         if !uses_tx {
             match &mut conn.outbox {
                 Some(outbox) if outbox.is_empty() && sealed == 0 => self.drop_outbox(slot),
@@ -371,11 +377,6 @@ impl Net {
         Some(result)
     }
 
-    /// Whether messages for a connection are kept apart, to be dropped one by one.
-    pub(crate) fn drops_oldest(&self, slot: u32) -> bool {
-        self.endpoint_of(slot).is_some_and(|at| at.limits.slow == Slow::DropOldest)
-    }
-
     /// Bytes that wait to be sent on a connection.
     pub(crate) fn queued(&self, slot: u32) -> usize {
         let tx = if self.current == Some(slot) { self.tx.len() } else { 0 };
@@ -384,18 +385,30 @@ impl Net {
 
     /// Writes what waits, as far as the kernel takes it. `rx` is the receive buffer, for what lies there.
     pub(crate) fn flush(&mut self, slot: u32, rx: &[u8]) {
+        self.write_out(slot, rx);
+        if !self.conns.get(slot).is_some_and(Conn::is_at_rest) {
+            self.throttle(slot);
+            self.arm(slot);
+        }
+    }
+
+    fn write_out(&mut self, slot: u32, rx: &[u8]) {
         let now = self.now.max(1);
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let mut failed = None;
         if conn.wire().is_some() {
             self.flush_wire(slot, rx);
         } else if self.current == Some(slot) && !self.tx.is_empty() {
-            if !conn.dialling && !conn.is_over() {
+            if !conn.is(Flag::Dialling) && !conn.is_over() {
                 failed = self.tx.write(&conn.socket, rx, &[]).err();
             }
-            conn.blocked |= !self.tx.is_empty();
+            if !self.tx.is_empty() {
+                conn.set(Flag::Blocked, true);
+            }
             self.keep_tx(slot, rx);
-        } else if let Some(outbox) = conn.outbox.as_mut().filter(|_| !conn.dialling && !conn.blocked) {
+        } else if let Some(outbox) =
+            conn.outbox.as_mut().filter(|_| !conn.flags.is(Flag::Dialling) && !conn.flags.is(Flag::Blocked))
+        {
             let before = outbox.len();
             failed = outbox.write(&conn.socket, &[], &[]).err();
             if outbox.len() < before {
@@ -404,15 +417,13 @@ impl Net {
             if outbox.is_empty() {
                 self.drop_outbox(slot);
             } else {
-                conn.blocked = true;
+                conn.set(Flag::Blocked, true);
                 self.recount(slot);
             }
         }
         if let Some(error) = failed {
             self.end(slot, End::Io(error.raw_os_error().unwrap_or_default()));
         }
-        self.throttle(slot);
-        self.arm(slot);
     }
 
     /// Tells the loop's memory how much a queue holds.
@@ -477,14 +488,14 @@ impl Net {
         };
         let (queued, now) = (self.queued(slot), self.now);
         let Some(conn) = self.conns.get_mut(slot) else { return };
-        if conn.throttled && queued <= low {
-            conn.throttled = false;
+        if conn.is(Flag::Throttled) && queued <= low {
+            conn.set(Flag::Throttled, false);
             conn.mark = if conn.core.state() == dari_core::State::Open { now } else { conn.mark };
             self.read_later(slot);
         } else if queued > high && self.current == Some(slot) && queued > self.queued_before {
             // What the host sends of its own accord is no reason not to listen: two who both wait for the other to
             // read would wait for ever. What comes of listening is one.
-            conn.throttled = true;
+            conn.set(Flag::Throttled, true);
         }
     }
 
@@ -492,9 +503,9 @@ impl Net {
     pub(crate) fn read_later(&mut self, slot: u32) {
         let id = self.conns.id(slot);
         if let Some(conn) = self.conns.get_mut(slot)
-            && !conn.ready
+            && !conn.is(Flag::Ready)
         {
-            conn.ready = true;
+            conn.set(Flag::Ready, true);
             self.ready.push(id);
             self.tell_host();
         }
@@ -511,9 +522,9 @@ impl Net {
     pub(crate) fn touch(&mut self, slot: u32) {
         let id = self.conns.id(slot);
         if let Some(conn) = self.conns.get_mut(slot)
-            && !conn.touched
+            && !conn.is(Flag::Touched)
         {
-            conn.touched = true;
+            conn.set(Flag::Touched, true);
             self.touched.push(id);
             self.tell_host();
         }
@@ -546,10 +557,16 @@ impl Net {
         let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
         let (at, _) = conn.due(&endpoint.limits);
         let step = Timers::step(at);
-        if step < conn.deadline {
+        let short = Timers::short(step);
+        if step != NEVER && (!conn.is(Flag::Armed) || Timers::is_before(short, conn.deadline)) {
             self.timers.set_conn(step, slot);
-            conn.deadline = step;
+            conn.deadline = short;
+            conn.set(Flag::Armed, true);
         }
+    }
+
+    /// Makes sure that buffers which nobody uses are given back.
+    pub(crate) fn decay_later(&mut self) {
         if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;
             self.timers.set(self.now + DECAY_MS, Due::Decay);

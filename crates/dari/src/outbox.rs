@@ -137,6 +137,15 @@ impl Outbox {
         &mut self.tail
     }
 
+    /// Appends a frame.
+    pub(crate) fn push_frame(&mut self, head: &[u8], payload: &[u8]) -> Result<(), TryReserveError> {
+        let tail = self.tail();
+        tail.try_reserve(head.len() + payload.len())?;
+        tail.extend_from_slice(head);
+        tail.extend_from_slice(payload);
+        Ok(())
+    }
+
     pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
         self.close_tail();
         self.push(Chunk::Shared(Arc::clone(bytes)));
@@ -331,6 +340,10 @@ impl Outbox {
 
     /// One system call: how much it took of how much it was offered.
     fn write_once(&self, socket: &Socket, rx: &[u8], extra: &[u8]) -> io::Result<(usize, usize)> {
+        if self.chunks.is_empty() && extra.is_empty() {
+            let piece = self.tail.get(self.written..).unwrap_or_default();
+            return once(piece.len(), || socket.send_with_flags(piece, libc::MSG_NOSIGNAL));
+        }
         let mut slices = [IoSlice::new(&[]); PIECES];
         let mut offered = 0;
         let pieces = self.chunks.iter().map(|piece| piece.chunk.bytes(rx)).chain([&self.tail[..], extra]);
@@ -343,15 +356,7 @@ impl Outbox {
             *slice = IoSlice::new(piece);
             count += 1;
         }
-        loop {
-            let sent = socket.send_vectored_with_flags(&slices[..count], libc::MSG_NOSIGNAL);
-            match sent {
-                Ok(sent) => return Ok((sent, offered)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((0, offered.max(1))),
-                Err(error) => return Err(error),
-            }
-        }
+        once(offered, || socket.send_vectored_with_flags(&slices[..count], libc::MSG_NOSIGNAL))
     }
 
     /// Takes bytes off the front: they have gone.
@@ -395,6 +400,18 @@ impl Outbox {
             chunk
         };
         self.push(Chunk::Own(chunk));
+    }
+}
+
+/// One system call that takes bytes: how many, and how many it was offered.
+fn once(offered: usize, call: impl Fn() -> io::Result<usize>) -> io::Result<(usize, usize)> {
+    loop {
+        match call() {
+            Ok(sent) => return Ok((sent, offered)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((0, offered.max(1))),
+            Err(error) => return Err(error),
+        }
     }
 }
 

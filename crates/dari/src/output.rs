@@ -3,17 +3,38 @@
 use crate::cause::End;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use dari_core::Output;
+use dari_core::{Kind, Message, Output};
 use socket2::Socket;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Payloads from this size on are sent from where they lie in the receive buffer.
-const REFER: usize = 4 << 10;
+pub(crate) const REFER: usize = 4 << 10;
 /// Payloads from this size on are written straight from the caller's memory.
 const DIRECT: usize = 64 << 10;
 /// Shared payloads from this size on are queued by reference.
 const SHARE: usize = 2 << 10;
+
+/// The message that a hook is being told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    place: usize,
+    len: usize,
+    is_text: bool,
+}
+
+impl Told {
+    pub(crate) fn new(message: Message<'_>) -> Self {
+        Self { place: message.data.as_ptr() as usize, len: message.data.len(), is_text: message.kind == Kind::Text }
+    }
+
+    /// Whether `message` is that one, and text: then it need not be checked again. Who is told a message may not
+    /// change it.
+    pub(crate) fn is_text(&self, message: Message<'_>) -> bool {
+        self.is_text && self.place == message.data.as_ptr() as usize && self.len == message.data.len()
+    }
+}
+
 /// The output of one connection, for the length of one call.
 pub(crate) struct Outgoing<'a> {
     pub(crate) queue: &'a mut Outbox,
@@ -51,13 +72,8 @@ impl Output for Outgoing<'_> {
             self.copy(head);
             return self.payload(payload);
         }
-        let tail = self.queue.tail();
-        match tail.try_reserve(head.len() + payload.len()) {
-            Ok(()) => {
-                tail.extend_from_slice(head);
-                tail.extend_from_slice(payload);
-            }
-            Err(_) => self.error = Some(None),
+        if self.queue.push_frame(head, payload).is_err() {
+            self.error = Some(None);
         }
     }
 

@@ -1,7 +1,9 @@
 //! From a socket to the protocol: what is read, how much of it at a time, and who has to wait.
 
+use crate::Slow;
 use crate::cause::End;
-use crate::deliver::{deliver, tell_message, tell_open};
+use crate::conn::Flag;
+use crate::deliver::{deliver, tell_messages, tell_open};
 use crate::turn::Loop;
 use crate::wire::Wire;
 use dari_core::State;
@@ -18,21 +20,23 @@ impl Loop {
     pub(crate) fn read(&mut self, slot: u32) {
         // Accepted since it was last looked at: what its peer has said already comes after that.
         tell_open(&mut self.net, slot);
-        match self.net.conns.get(slot) {
-            Some(conn) if !conn.is_over() && !conn.dialling && !conn.must_wait() => {}
-            _ => return,
+        let Some(conn) = self.net.conns.get(slot) else { return };
+        if conn.is_over() || conn.is(Flag::Dialling) || conn.must_wait() {
+            return;
         }
+        let is_sealed = conn.wire().is_some();
         self.net.current = Some(slot);
-        self.net.queued_before = self.net.queued(slot);
-        self.net.tx.apart = self.net.drops_oldest(slot);
-        let waiting = self.net.take_waiting(slot);
-        for piece in waiting.chunks(self.rx.len()) {
-            self.rx[..piece.len()].copy_from_slice(piece);
-            self.feed(slot, piece.len(), false);
-            // Before the receive buffer is used again: answers may lie in it.
-            self.net.flush(slot, &self.rx);
+        let (queued, has_rare) = (conn.queued(), conn.rare.is_some());
+        self.net.queued_before = queued;
+        let limits = self.net.endpoints.get(conn.endpoint).map(|at| &at.how.limits);
+        if let Some((high, most, slow)) = limits.map(|limits| (limits.high_water, limits.max_backlog, limits.slow)) {
+            self.net.room = high.min(most);
+            self.net.tx.apart = slow == Slow::DropOldest;
         }
-        if self.net.conns.get(slot).is_some_and(|conn| conn.wire().is_some()) {
+        if has_rare {
+            self.read_waiting(slot);
+        }
+        if is_sealed {
             self.receive_wire(slot);
         } else {
             self.receive(slot);
@@ -41,18 +45,32 @@ impl Loop {
         self.net.current = None;
     }
 
+    /// Looks at what was read and had to wait.
+    fn read_waiting(&mut self, slot: u32) {
+        let waiting = self.net.take_waiting(slot);
+        for piece in waiting.chunks(self.rx.len()) {
+            self.rx[..piece.len()].copy_from_slice(piece);
+            self.feed(slot, piece.len(), false);
+            // Before the receive buffer is used again: answers may lie in it.
+            self.net.flush(slot, &self.rx);
+        }
+    }
+
     fn receive(&mut self, slot: u32) {
         let most = self.rx.len();
         let mut budget = most;
-        let high = self.net.endpoint_of(slot).map_or(0, |at| at.limits.high_water);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
-            if conn.is_over() || conn.eof || conn.must_wait() {
+            if conn.is_over() || conn.is(Flag::Eof) || conn.must_wait() {
                 return;
             }
-            let hung_up = conn.hung_up;
+            let hung_up = conn.is(Flag::HungUp);
             // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.blocked { high.saturating_sub(conn.queued()).clamp(LEAST, most) } else { most };
+            let room = if conn.is(Flag::Blocked) {
+                self.net.room.saturating_sub(conn.queued()).clamp(LEAST, most)
+            } else {
+                most
+            };
             let got = loop {
                 match (&conn.socket).read(&mut self.rx[..room]) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -105,15 +123,15 @@ impl Loop {
                 if now / SECOND != conn.mark / SECOND {
                     conn.core.renew();
                 }
-                (conn.mark, conn.pinged) = (now, false);
+                conn.heard(now);
                 let mut input = &mut self.rx[at..len];
-                if let Some(message) = conn.core.receive_whole(&mut input) {
-                    at = len - input.len();
-                    self.net.is_more_behind = at < len;
-                    tell_message(&mut self.net, slot, message);
+                tell_messages(&mut self.net, slot, &mut input);
+                let told = len - input.len();
+                if told > at {
+                    at = told;
                     continue;
                 }
-            } else if conn.served && conn.core.is_between_requests() {
+            } else if conn.is(Flag::Served) && conn.core.is_between_requests() {
                 conn.mark = now;
                 self.net.arm(slot);
             }
@@ -137,7 +155,7 @@ impl Loop {
     /// The peer has ended its side of the stream.
     pub(crate) fn ended(&mut self, slot: u32) {
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
-        conn.eof = true;
+        conn.set(Flag::Eof, true);
         let core = &conn.core;
         let end = match (core.state(), conn.finish()) {
             // What is queued may still reach it.

@@ -1,7 +1,7 @@
 //! The end of a loop in good order: nobody new, 1001 to everybody, time to answer, and then the rest is dropped.
 
 use crate::cause::End;
-use crate::conn::Finish;
+use crate::conn::{Finish, Flag};
 use crate::log::Level;
 use crate::timers::Due;
 use crate::{Error, Net};
@@ -97,7 +97,8 @@ impl Net {
         match conn.core.state() {
             State::Open => {
                 conn.mark = now;
-                (conn.paused, conn.choked) = (false, false);
+                conn.set(Flag::Paused, false);
+                conn.set(Flag::Choked, false);
                 conn.rare().is_shutdown = true;
                 self.io(slot, |core, io| core.close(1001, "going away", io));
                 self.arm(slot);
@@ -123,7 +124,7 @@ impl Net {
         };
         if conn.core.is_between_requests() && conn.outbox.is_none() && conn.core.state() == State::Connecting {
             conn.mark = self.now;
-            conn.rare().finish = Some(Finish::new(End::Shutdown, true, !conn.eof));
+            conn.rare().finish = Some(Finish::new(End::Shutdown, true, !conn.is(Flag::Eof)));
         }
     }
 

@@ -50,6 +50,17 @@ impl Timers {
         at.checked_next_multiple_of(STEP).unwrap_or(NEVER)
     }
 
+    /// A step in four bytes: what a connection remembers of it. It wraps after two years.
+    #[expect(clippy::cast_possible_truncation, reason = "only compared with one that is near")]
+    pub(crate) fn short(step: u64) -> u32 {
+        (step / STEP) as u32
+    }
+
+    /// Whether one step, so remembered, comes before another.
+    pub(crate) fn is_before(a: u32, b: u32) -> bool {
+        a.wrapping_sub(b) > u32::MAX / 2
+    }
+
     /// Has a connection called then; there is no taking back.
     pub(crate) fn set_conn(&mut self, step: u64, slot: u32) {
         if step != NEVER {
@@ -109,5 +120,15 @@ mod tests {
         assert_eq!((timers.pop(16), timers.pop(29), timers.pop(31)), (Some(Due::Conn(1)), None, Some(Due::User(3))));
         assert_eq!(timers.next(), None);
         assert_eq!(Timers::step(NEVER), NEVER);
+    }
+
+    #[test]
+    fn two_years_are_not_the_end_of_time() {
+        let wrap = 16 << 32;
+        let short = |at| Timers::short(Timers::step(at));
+        assert!(
+            Timers::is_before(short(wrap - 16), short(wrap)) && !Timers::is_before(short(wrap), short(wrap - 16))
+        );
+        assert!(!Timers::is_before(short(wrap), short(wrap)));
     }
 }

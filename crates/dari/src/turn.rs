@@ -10,13 +10,13 @@
 //! What a hook does to a connection is looked at when it has returned, before the turn ends.
 
 use crate::cause::End;
-use crate::conn::{Finish, What};
+use crate::conn::{Conn, Finish, Flag, What};
 use crate::deliver::{
     tell_again, tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed,
 };
 use crate::net::{DECAY_MS, Kind};
 use crate::remote::{Entries, Entry};
-use crate::timers::{Due, NEVER};
+use crate::timers::{Due, Timers};
 use crate::tls::RECORD;
 use crate::{Config, Error, Net, Readiness, sys};
 use dari_core::State;
@@ -102,6 +102,7 @@ impl Loop {
             self.do_for_others();
             self.settle_all();
             self.net.watch_memory();
+            self.net.decay_later();
             tell_shut_down(&mut self.net);
             tell_log(&mut self.net);
         }
@@ -191,22 +192,24 @@ impl Loop {
     fn conn_event(&mut self, id: u64, readable: bool, writable: bool, over: bool) {
         let Some(slot) = self.net.conns.find(id) else { return };
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
-        if conn.dialling {
+        if conn.is(Flag::Dialling) {
             self.net.dialled(slot);
             // It got through, and the server has ended it in the same breath: read on to the end.
-            if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
-                conn.hung_up |= over;
+            if over && let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is(Flag::Dialling)) {
+                conn.set(Flag::HungUp, true);
             }
             return self.settle(slot);
         }
-        conn.hung_up |= over;
-        if writable && conn.blocked {
-            conn.blocked = false;
+        if over {
+            conn.set(Flag::HungUp, true);
+        }
+        if writable && conn.is(Flag::Blocked) {
+            conn.set(Flag::Blocked, false);
             self.net.flush(slot, &[]);
             self.net.touch(slot);
         }
         // One that was cut short in the last turn is read further below: once a turn is its share.
-        let is_next = self.net.conns.get(slot).is_some_and(|conn| !conn.dialling && !conn.ready);
+        let is_next = self.net.conns.get(slot).is_some_and(|conn| !conn.is(Flag::Dialling) && !conn.is(Flag::Ready));
         if readable && is_next {
             self.read(slot);
             self.net.watch_memory();
@@ -230,7 +233,7 @@ impl Loop {
         for id in ready {
             if let Some(slot) = self.net.conns.find(id) {
                 if let Some(conn) = self.net.conns.get_mut(slot) {
-                    conn.ready = false;
+                    conn.set(Flag::Ready, false);
                 }
                 self.read(slot);
                 self.net.watch_memory();
@@ -279,8 +282,10 @@ impl Loop {
     fn conn_due(&mut self, slot: u32) {
         let now = self.net.now;
         let Some(limits) = self.net.endpoint_of(slot).map(|at| Arc::clone(&at.limits)) else { return };
-        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| conn.deadline <= now) else { return };
-        conn.deadline = NEVER;
+        let today = Timers::short(now);
+        let is_due = |conn: &&mut Conn| conn.is(Flag::Armed) && !Timers::is_before(today, conn.deadline);
+        let Some(conn) = self.net.conns.get_mut(slot).filter(is_due) else { return };
+        conn.set(Flag::Armed, false);
         let (at, what) = conn.due(&limits);
         if at > now {
             return self.net.arm(slot);
@@ -299,14 +304,14 @@ impl Loop {
                 End::Shutdown
             }
             What::Close => finish.map_or(End::CloseTimeout(limits.close_ms), |finish| finish.end),
-            What::Idle if conn.pinged => {
+            What::Idle if conn.is(Flag::Pinged) => {
                 // The peer has most likely gone; if it is only deaf, it may still read why.
                 self.net.io(slot, |core, io| core.close(1001, "no answer to a ping", io));
                 self.net.flush(slot, &[]);
                 End::IdleTimeout(limits.idle_ms)
             }
             What::Idle => {
-                conn.pinged = true;
+                conn.set(Flag::Pinged, true);
                 self.net.io(slot, |core, io| core.ping(b"", io));
                 return self.net.arm(slot);
             }
@@ -355,11 +360,13 @@ impl Loop {
 
     /// Does what is due on a connection now that whatever has touched it is done.
     fn settle(&mut self, slot: u32) {
-        if let Some(conn) = self.net.conns.get_mut(slot) {
-            conn.touched = false;
+        match self.net.conns.get_mut(slot) {
+            Some(conn) if conn.is_at_rest() => return,
+            Some(conn) => conn.set(Flag::Touched, false),
+            None => return,
         }
         tell_open(&mut self.net, slot);
-        if self.net.conns.get(slot).is_some_and(|conn| conn.blocked) {
+        if self.net.conns.get(slot).is_some_and(|conn| conn.is(Flag::Blocked)) {
             // For how long is watched from now on.
             self.net.arm(slot);
         } else {
@@ -377,10 +384,11 @@ impl Loop {
     /// The queue has gone down: a pong that waited goes out, a file is read on, the host may send on.
     fn drained(&mut self, slot: u32) {
         let low = self.net.endpoint_of(slot).map_or(0, |at| at.limits.low_water);
-        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over() && !conn.dialling) else {
+        let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over() && !conn.is(Flag::Dialling))
+        else {
             return;
         };
-        if conn.outbox.is_none() && conn.core.state() == State::Open {
+        if conn.outbox.is_none() && conn.core.owes_pong() {
             self.net.io(slot, |core, io| core.unblocked(io));
         }
         if self.net.queued(slot) > low {
@@ -388,10 +396,10 @@ impl Loop {
         }
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if conn.rare.as_ref().is_some_and(|rare| rare.file.is_some()) {
-            conn.owes_drain = false;
+            conn.set(Flag::OwesDrain, false);
             self.net.pump_file(slot);
-        } else if conn.owes_drain && matches!(conn.core.state(), State::Connecting | State::Open) {
-            conn.owes_drain = false;
+        } else if conn.is(Flag::OwesDrain) && matches!(conn.core.state(), State::Connecting | State::Open) {
+            conn.set(Flag::OwesDrain, false);
             tell_drain(&mut self.net, slot);
         }
     }
@@ -401,14 +409,14 @@ impl Loop {
         let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is_over()) else { return };
         if conn.core.state() == State::Closed && conn.finish().is_none() {
             // The last answer of plain HTTP: the peer may still be sending what nobody wants to read.
-            conn.rare().finish = Some(Finish::new(End::Answered, true, !conn.eof));
+            conn.rare().finish = Some(Finish::new(End::Answered, true, !conn.is(Flag::Eof)));
             conn.mark = self.net.now;
         }
         let is_empty = conn.outbox.is_none();
-        if is_empty && conn.eof && conn.core.is_between_requests() && conn.finish().is_none() {
+        if is_empty && conn.is(Flag::Eof) && conn.core.is_between_requests() && conn.finish().is_none() {
             return self.net.end(slot, End::EofBetween);
         }
-        let eof = conn.eof;
+        let eof = conn.is(Flag::Eof);
         let Some(mut finish) = conn.finish() else { return };
         let is_empty = is_empty && self.net.close_wire(slot);
         if is_empty && finish.half_close {
@@ -440,7 +448,7 @@ impl Loop {
         self.net.io(slot, |core, io| core.close(1001, "", io));
         self.net.flush(slot, &[]);
         self.net.close_wire(slot);
-        if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.dialling) {
+        if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is(Flag::Dialling)) {
             let _ = conn.socket.shutdown(Shutdown::Write);
             // A socket that is closed with unread bytes resets the connection, and the 1001 is lost.
             let _ = (&conn.socket).read(&mut self.rx);

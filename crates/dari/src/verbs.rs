@@ -1,8 +1,9 @@
 //! What can be done with a connection, and with the request that it begins with.
 
 use crate::cause::End;
-use crate::conn::Conn;
+use crate::conn::{Conn, Flag};
 use crate::outbox::Outbox;
+use crate::output::REFER;
 use crate::wire::Wire;
 use crate::{ConnId, Error, Net, Slow};
 use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
@@ -59,8 +60,33 @@ impl Net {
 
     /// The same, and whether it is to be compressed, if the peer has agreed to that.
     pub fn send_with(&mut self, conn: ConnId, message: Message<'_>, squeeze: Squeeze) -> Result<Sent, Error> {
+        if self.answer(conn, message) {
+            return Ok(Sent::Done);
+        }
         let slot = self.living(conn)?;
-        self.queue(slot, message.data.len(), Load::Message, |core, io| core.send_with(message, squeeze, io))
+        let is_checked = self.told.is_text(message);
+        self.queue(slot, message.data.len(), Load::Message, |core, io| {
+            if is_checked { core.send_checked(message, squeeze, io) } else { core.send_with(message, squeeze, io) }
+        })
+    }
+
+    /// The common case, and fast: a short answer to what is being read, while little waits. If it is anything else,
+    /// nothing has happened.
+    fn answer(&mut self, conn: ConnId, message: Message<'_>) -> bool {
+        let len = message.data.len();
+        let Some(slot) = self.current.filter(|slot| len < REFER && self.conns.id(*slot) == conn.0) else {
+            return false;
+        };
+        let is_checked = self.told.is_text(message);
+        let fits = !self.tx.apart && self.tx.len() + REFER <= self.room && self.has_room(len);
+        let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
+        let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
+        let is_done = self.tx.push_frame(head.bytes(), message.data).is_ok();
+        if is_done {
+            self.tx.end_message();
+            self.stats.messages_out += 1;
+        }
+        is_done
     }
 
     /// Sends a part of a message, uncompressed. Until the last one no other message can be sent on the connection;
@@ -141,7 +167,7 @@ impl Net {
             return Ok(Sent::Done);
         }
         if let Some(conn) = self.conns.get_mut(slot) {
-            conn.owes_drain = true;
+            conn.set(Flag::OwesDrain, true);
             self.touch(slot);
         }
         Ok(Sent::Buffered)
@@ -206,7 +232,7 @@ impl Net {
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.mark = now;
             // The peer's Close frame has to be read, whatever was paused.
-            conn.paused = false;
+            conn.set(Flag::Paused, false);
             self.read_on(slot);
         }
         self.arm(slot);
@@ -234,7 +260,7 @@ impl Net {
         let slot = self.living(conn)?;
         let entry = self.conns.get(slot).ok_or(Error::Stale)?;
         let busy = |why: &str| Err(Error::State(why.to_owned()));
-        if self.queued(slot) > 0 || entry.dialling {
+        if self.queued(slot) > 0 || entry.is(Flag::Dialling) {
             return busy("bytes are queued: they would be lost");
         }
         if entry.wire().is_some() {
@@ -259,7 +285,7 @@ impl Net {
     pub fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
         let slot = self.living(conn)?;
         if let Some(conn) = self.conns.get_mut(slot) {
-            conn.paused = true;
+            conn.set(Flag::Paused, true);
         }
         Ok(())
     }
@@ -268,11 +294,11 @@ impl Net {
     pub fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
         let slot = self.living(conn)?;
         let now = self.clock();
-        if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.paused) {
-            conn.paused = false;
+        if let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.is(Flag::Paused)) {
+            conn.set(Flag::Paused, false);
             if conn.core.state() == State::Open {
                 // The silence was ours.
-                (conn.mark, conn.pinged) = (now, false);
+                conn.heard(now);
             }
             self.read_on(slot);
             self.arm(slot);
@@ -322,7 +348,7 @@ impl Net {
     pub fn next(&self, after: Option<ConnId>) -> Option<ConnId> {
         let mut slot = self.conns.next(after.map(|conn| crate::ids::slot_of(conn.0)));
         while let Some(index) = slot {
-            if self.conns.get(index).is_some_and(|conn| conn.seen) {
+            if self.conns.get(index).is_some_and(|conn| conn.is(Flag::Seen)) {
                 return Some(ConnId(self.conns.id(index)));
             }
             slot = self.conns.next(Some(index));
@@ -395,7 +421,7 @@ impl Net {
         let now = self.clock();
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.mark = now;
-            conn.served = true;
+            conn.set(Flag::Served, true);
         }
         self.arm(slot);
         self.touch(slot);

@@ -2,7 +2,7 @@
 //! had been read so, and what is queued goes through here on its way to the socket.
 
 use crate::cause::End;
-use crate::conn::{Conn, Finish};
+use crate::conn::{Conn, Finish, Flag};
 use crate::outbox::Outbox;
 use crate::tls::{RECORD, Session, Tls, TlsFailure};
 use crate::turn::Loop;
@@ -137,7 +137,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let Some(mut wire) = conn.rare.as_mut().and_then(|rare| rare.wire.take()) else { return };
         let mut failed = None;
-        if !conn.blocked && !conn.is_over() {
+        if !conn.is(Flag::Blocked) && !conn.is_over() {
             // Buffers of the loop's, so that an idle connection has none.
             if wire.out.is_empty() {
                 wire.out = std::mem::take(&mut self.sealed);
@@ -149,7 +149,7 @@ impl Net {
             };
             let before = queue.len() + wire.queued();
             match wire.write_queue(queue, &conn.socket, rx, &mut self.scratch) {
-                Ok(done) => conn.blocked = !done,
+                Ok(done) => conn.flags.set(Flag::Blocked, !done),
                 Err(end) => failed = Some(end),
             }
             if queue.len() + wire.queued() < before {
@@ -237,14 +237,14 @@ impl Loop {
         let mut budget = self.rx.len();
         loop {
             let Some(conn) = self.net.conns.get(slot) else { return };
-            if conn.is_over() || conn.eof || conn.must_wait() {
+            if conn.is_over() || conn.is(Flag::Eof) || conn.must_wait() {
                 return;
             }
             if conn.wire().is_some_and(|wire| wire.notified) {
                 // All that came before it has been looked at.
                 return self.ended(slot);
             }
-            let hung_up = conn.hung_up;
+            let hung_up = conn.is(Flag::HungUp);
             let got = loop {
                 match (&conn.socket).read(&mut self.cipher) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
