@@ -8,7 +8,7 @@ pub(crate) const MAX_CONTROL: usize = 125;
 /// RSV1, as it stands in [`Header::reserved`].
 const RSV1: u8 = 0b100;
 /// Longest header: two bytes, a length of eight, a key of four.
-pub(crate) const MAX_HEADER: usize = 14;
+pub const MAX_HEADER: usize = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
@@ -179,18 +179,19 @@ pub struct Head {
 
 impl Head {
     pub(crate) fn new(first: First, key: Option<[u8; 4]>, len: usize) -> Self {
-        let mut head = Self { bytes: [0; MAX_HEADER], len: 0 };
+        let mut head = Self { bytes: [0; MAX_HEADER], len: 2 };
         let masked = if key.is_some() { 0x80 } else { 0 };
-        let first = first.bits();
         // RFC 6455 5.2: the shortest form that holds the length.
-        if let Ok(short @ 0..=125) = u8::try_from(len) {
-            head.add([first, masked | short]);
-        } else if let Ok(middle) = u16::try_from(len) {
-            head.add([first, masked | 126]);
-            head.add(middle.to_be_bytes());
-        } else {
-            head.add([first, masked | 127]);
-            head.add((len as u64).to_be_bytes());
+        let short = match len {
+            0..=125 => u8::try_from(len).unwrap_or_default(),
+            126..=0xffff => 126,
+            _ => 127,
+        };
+        (head.bytes[0], head.bytes[1]) = (first.bits(), masked | short);
+        match short {
+            126 => head.add(u16::try_from(len).unwrap_or_default().to_be_bytes()),
+            127 => head.add((len as u64).to_be_bytes()),
+            _ => {}
         }
         if let Some(key) = key {
             head.add(key);
@@ -203,6 +204,14 @@ impl Head {
             *place = bytes;
             self.len += N;
         }
+    }
+
+    /// Appends it. `out` has room for the longest.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        // Bytes whose number is known are moved without a call.
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
     }
 
     /// Its 2 to 14 bytes.

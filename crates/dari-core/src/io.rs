@@ -1,6 +1,7 @@
 //! What a [`Connection`](crate::Connection) borrows for one call: randomness, memory, and a place to write to.
 
 use crate::Buffers;
+use crate::frame::Head;
 use std::sync::Arc;
 
 /// Everything that a connection needs from outside, for the length of one call.
@@ -42,8 +43,8 @@ pub trait Output {
     }
 
     /// Takes a frame: its header, and its payload as it goes out.
-    fn frame(&mut self, head: &[u8], payload: &[u8]) {
-        self.buffer().extend_from_slice(head);
+    fn frame(&mut self, head: Head, payload: &[u8]) {
+        self.buffer().extend_from_slice(head.bytes());
         self.payload(payload);
     }
 

@@ -66,7 +66,7 @@ pub use client::{Opening, check_protocols};
 pub use close::{By, Closing, Failure, Received, check as check_close, may_be_sent};
 pub use connection::{Connection, Event};
 pub use error::{Misuse, Violation};
-pub use frame::Head;
+pub use frame::{Head, MAX_HEADER};
 pub use handshake::{is_same_origin, offered};
 pub use http::{Request, status_reason};
 pub use io::{Entropy, Io, NoEntropy, Output};

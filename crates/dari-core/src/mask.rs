@@ -10,6 +10,9 @@ const STEP: usize = 64;
 pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
     let mut key = key;
     key.rotate_left((offset % 4) as usize);
+    if bytes.len() < STEP {
+        return unmask_short(bytes, key);
+    }
     let wide = [key; STEP / 4];
     let Some(wide) = wide.as_flattened().first_chunk::<STEP>() else { return };
     let (steps, rest) = bytes.as_chunks_mut::<STEP>();
@@ -18,14 +21,30 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
             *byte ^= key;
         }
     }
-    let (words, rest) = rest.as_chunks_mut::<8>();
-    let Some(long) = wide.first_chunk::<8>() else { return };
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*long)).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(long) {
+    unmask_short(rest, key);
+}
+
+/// The same for less than a step: the most at a time, without a loop over what is mostly one.
+fn unmask_short(bytes: &mut [u8], key: [u8; 4]) {
+    let rest = unmask_chunk::<32>(bytes, key);
+    let rest = unmask_chunk::<16>(rest, key);
+    let rest = unmask_chunk::<8>(rest, key);
+    let rest = unmask_chunk::<4>(rest, key);
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
+}
+
+/// Unmasks the first `N` bytes, if there are as many, and gives back the rest.
+fn unmask_chunk<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> &mut [u8] {
+    if bytes.len() < N {
+        return bytes;
+    }
+    let (chunk, rest) = bytes.split_at_mut(N);
+    for (byte, key) in chunk.iter_mut().zip([key; 8].as_flattened()) {
+        *byte ^= key;
+    }
+    rest
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ pub(crate) fn write_control(opcode: Opcode, payload: &[u8], is_client: bool, io:
 /// Appends a frame. A client masks (RFC 6455 5.3), and so has to copy.
 fn write_frame(first: First, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
     if !is_client {
-        return io.out.frame(Head::new(first, None, payload.len()).bytes(), payload);
+        return io.out.frame(Head::new(first, None, payload.len()), payload);
     }
     let key = mask_key(io.entropy);
     let out = io.out.buffer();

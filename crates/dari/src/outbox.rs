@@ -3,6 +3,7 @@
 //! There are two uses of it: `tx`, one for the whole loop, which takes what the connection that is being read
 //! says in answer; and the outbox of a connection, which it has only while something of it waits.
 
+use dari_core::{Head, MAX_HEADER};
 use socket2::Socket;
 use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
@@ -138,10 +139,10 @@ impl Outbox {
     }
 
     /// Appends a frame.
-    pub(crate) fn push_frame(&mut self, head: &[u8], payload: &[u8]) -> Result<(), TryReserveError> {
+    pub(crate) fn push_frame(&mut self, head: Head, payload: &[u8]) -> Result<(), TryReserveError> {
         let tail = self.tail();
-        tail.try_reserve(head.len() + payload.len())?;
-        tail.extend_from_slice(head);
+        tail.try_reserve(MAX_HEADER + payload.len())?;
+        head.write(tail);
         tail.extend_from_slice(payload);
         Ok(())
     }
@@ -380,6 +381,9 @@ impl Outbox {
                 self.written = 0;
                 self.tail.clear();
             }
+        }
+        if self.is_empty() {
+            return self.ends.clear();
         }
         while self.ends.front().is_some_and(|end| *end <= self.gone) {
             self.ends.pop_front();

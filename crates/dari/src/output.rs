@@ -3,7 +3,7 @@
 use crate::cause::End;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use dari_core::{Kind, Message, Output};
+use dari_core::{Head, Kind, Message, Output};
 use socket2::Socket;
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,9 +67,9 @@ impl Output for Outgoing<'_> {
         }
     }
 
-    fn frame(&mut self, head: &[u8], payload: &[u8]) {
+    fn frame(&mut self, head: Head, payload: &[u8]) {
         if payload.len() >= REFER {
-            self.copy(head);
+            self.copy(head.bytes());
             return self.payload(payload);
         }
         if self.queue.push_frame(head, payload).is_err() {

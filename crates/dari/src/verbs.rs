@@ -81,7 +81,7 @@ impl Net {
         let fits = !self.tx.apart && self.tx.len() + REFER <= self.room && self.has_room(len);
         let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
-        let is_done = self.tx.push_frame(head.bytes(), message.data).is_ok();
+        let is_done = self.tx.push_frame(head, message.data).is_ok();
         if is_done {
             self.tx.end_message();
             self.stats.messages_out += 1;
