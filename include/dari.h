@@ -180,7 +180,7 @@ typedef uint32_t dari_cause_t;
 #define DARI_CAUSE_CONNECT 41u
 // The proxy did not let us through.
 #define DARI_CAUSE_PROXY 42u
-// The two sides did not agree on TLS: see `tls_alert`.
+// The two sides did not agree on TLS: see `tls_alert`, and in `by` who said so.
 #define DARI_CAUSE_TLS 43u
 // The handshake was refused: see `status`.
 #define DARI_CAUSE_REFUSED 44u
@@ -310,7 +310,7 @@ typedef struct {
     uint64_t unsent_messages;
     // The system's errno, or 0.
     int32_t os_error;
-    // The TLS alert, or 0.
+    // The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     int32_t tls_alert;
 } dari_close_t;
 

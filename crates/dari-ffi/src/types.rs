@@ -115,7 +115,7 @@ pub const DARI_CAUSE_DNS: dari_cause_t = 40;
 pub const DARI_CAUSE_CONNECT: dari_cause_t = 41;
 /// The proxy did not let us through.
 pub const DARI_CAUSE_PROXY: dari_cause_t = 42;
-/// The two sides did not agree on TLS: see `tls_alert`.
+/// The two sides did not agree on TLS: see `tls_alert`, and in `by` who said so.
 pub const DARI_CAUSE_TLS: dari_cause_t = 43;
 /// The handshake was refused: see `status`.
 pub const DARI_CAUSE_REFUSED: dari_cause_t = 44;
@@ -268,7 +268,7 @@ pub struct dari_close_t {
     pub unsent_messages: u64,
     /// The system's errno, or 0.
     pub os_error: i32,
-    /// The TLS alert, or 0.
+    /// The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     pub tls_alert: i32,
 }
 

@@ -442,7 +442,9 @@ impl Net {
             conn.rare().dialling = None;
         }
         match wire {
-            Some(Err(error)) => return self.end_with(slot, End::Tls { alert: 0 }, error.to_string()),
+            Some(Err(error)) => {
+                return self.end_with(slot, End::Tls { alert: 0, received: false }, error.to_string());
+            }
             Some(Ok(wire)) => self.set_wire(slot, wire),
             None => {}
         }

@@ -6,7 +6,7 @@ use common::dialled::Dialled;
 use common::raw::{Raw, RawListener, black_hole, welcome};
 use common::tls::{BOTH, Ca, Files, Peer, trusting};
 use dari::Cause::{self, Connect as Unreachable, Dns, Eof, HandshakeTimeout, Protocol, Refused, Tls};
-use dari::{Connect, Limits, NEVER};
+use dari::{By, Connect, Limits, NEVER};
 
 /// What a server does with who has come. `true` when it is through.
 type Serve<'a> = Box<dyn FnMut(&mut Raw) -> bool + 'a>;
@@ -28,6 +28,11 @@ fn fails(what: &str, url: &str, how: &Connect, mut serve: Serve<'_>, row: (Cause
     let code = end.os_error.max(end.tls_alert).max(end.status.into());
     let text = end.text.replace(&dialled.listener.port.to_string(), "PORT");
     assert_eq!((end.cause, code, &*text), row, "{what}");
+    if end.cause == Tls {
+        // Whose alert it was.
+        let by = if text.contains("the peer sent alert") { By::Peer } else { By::Us };
+        assert_eq!(end.by, by, "{what}");
+    }
     assert_eq!(
         (end.code, end.opened, end.was_clean, dialled.heard.story().as_str()),
         (1006, false, false, "error close")
@@ -118,6 +123,10 @@ fn who_is_not_trusted() {
     }
     let text = "TLS failed: the certificate is for example.org, *.example.org, not for 127.0.0.1";
     fails("an address", "wss://127.0.0.1:PORT/", &how, shows(&names), (Tls, 42, text));
+    // It is the other who does not want to.
+    let alert = does(|server| server.say(b"\x15\x03\x03\0\x02\x02\x28"));
+    let text = "TLS failed: the peer sent alert 40 (handshake_failure): there is nothing that both sides can use";
+    fails("an alert", WSS, &how, alert, (Tls, 40, text));
 }
 
 #[test]
