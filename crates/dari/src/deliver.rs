@@ -134,9 +134,12 @@ pub(crate) fn tell_open(net: &mut Net, slot: u32) {
     conn.mark = now;
     net.stats.opened += 1;
     net.stats.open += 1;
-    let endpoint = conn.endpoint;
+    let (endpoint, agreed) = (conn.endpoint, conn.wire().map(Wire::agreed));
     net.dial_opened(endpoint);
-    net.say(Level::Debug, "open", Some(slot), || "open".to_owned());
+    net.say(Level::Debug, "open", Some(slot), || match agreed {
+        Some(agreed) => format!("open, {agreed}"),
+        None => "open".to_owned(),
+    });
     hook(net, slot, "open", |handler, net, id| handler.open(net, id));
     if net.shutdown.is_some() {
         // It was asked for before that began.

@@ -66,6 +66,11 @@ impl Wire {
         self.session.peer_certificate()
     }
 
+    /// What the handshake has come to, in words.
+    pub(crate) fn agreed(&self) -> &'static str {
+        self.session.agreed()
+    }
+
     /// How the peer's stream ended, in words.
     pub(crate) fn end(&self) -> &'static str {
         match (self.notified, self.is_handshaking()) {
