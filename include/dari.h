@@ -304,7 +304,7 @@ typedef struct {
     uint64_t limit;
     // The value that the limit met, or 0.
     uint64_t met;
-    // Bytes that were queued and never sent.
+    // Bytes that were queued and never sent: yours, as framed.
     uint64_t unsent_bytes;
     // Messages that were queued and not wholly sent.
     uint64_t unsent_messages;
@@ -929,7 +929,8 @@ DARI_API dari_status_t dari_conn_resume(dari_loop_t *loop, dari_conn_t conn);
 // DARI_STATE_*, as in a browser's readyState; CLOSED for a stale id.
 DARI_API uint32_t dari_conn_state(const dari_loop_t *loop, dari_conn_t conn);
 
-// Bytes that wait to be sent, as framed; 0 for a stale id.
+// Bytes that wait to be sent, as framed; 0 for a stale id, and for a client
+// that is not open.
 DARI_API size_t dari_conn_backlog(const dari_loop_t *loop, dari_conn_t conn);
 
 // Hangs a pointer of yours on the connection. It is still there in `close`.

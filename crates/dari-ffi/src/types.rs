@@ -262,7 +262,7 @@ pub struct dari_close_t {
     pub limit: u64,
     /// The value that the limit met, or 0.
     pub met: u64,
-    /// Bytes that were queued and never sent.
+    /// Bytes that were queued and never sent: yours, as framed.
     pub unsent_bytes: u64,
     /// Messages that were queued and not wholly sent.
     pub unsent_messages: u64,

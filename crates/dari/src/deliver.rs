@@ -203,12 +203,13 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
     }
     let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
     let messages_waiting = conn.outbox.as_ref().map_or(0, |outbox| outbox.messages());
-    let (waiting, messages_waiting) = (conn.queued(), messages_waiting + conn.wire().map_or(0, Wire::messages));
+    let messages_waiting = messages_waiting + conn.wire().map_or(0, Wire::messages);
+    let unsent_bytes = if conn.is_asking() { 0 } else { bytes + conn.queued() };
     let close = Close::new(Scene {
         end,
         closing: conn.core.closing(),
         opened: conn.opened,
-        unsent_bytes: (bytes + waiting) as u64,
+        unsent_bytes: unsent_bytes as u64,
         unsent_messages: (messages + messages_waiting) as u64,
         detail: conn.rare.as_ref().and_then(|rare| rare.detail.as_deref()),
     });

@@ -22,6 +22,9 @@ fn fails(what: &str, url: &str, how: &Connect, mut serve: Serve<'_>, row: (Cause
         if let Some(server) = server.as_mut().filter(|_| !is_through) {
             is_through = serve(server);
         }
+        // Nothing of the program's waits: the request is dari's own.
+        let conn = dialled.conn;
+        assert_eq!(dialled.net().backlog(conn), 0, "{what}");
         (dialled.heard.closes() == 1).then_some(())
     });
     let end = dialled.end();
@@ -33,6 +36,7 @@ fn fails(what: &str, url: &str, how: &Connect, mut serve: Serve<'_>, row: (Cause
         let by = if text.contains("the peer sent alert") { By::Peer } else { By::Us };
         assert_eq!(end.by, by, "{what}");
     }
+    assert_eq!((end.unsent_bytes, end.unsent_messages), (0, 0), "{what}");
     assert_eq!(
         (end.code, end.opened, end.was_clean, dialled.heard.story().as_str()),
         (1006, false, false, "error close")
