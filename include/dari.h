@@ -312,6 +312,11 @@ typedef struct {
     int32_t os_error;
     // The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     int32_t tls_alert;
+    // 1 if its dial connects again, unless you stop it: `retry` follows. 0 if
+    // that was the last connection of its dial, or it had none.
+    uint32_t will_retry;
+    // 0.
+    uint32_t reserved;
 } dari_close_t;
 
 // Peers that were turned away at the door, for `limited`. Only ever on loan,

@@ -270,6 +270,11 @@ pub struct dari_close_t {
     pub os_error: i32,
     /// The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     pub tls_alert: i32,
+    /// 1 if its dial connects again, unless you stop it: `retry` follows. 0 if
+    /// that was the last connection of its dial, or it had none.
+    pub will_retry: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Peers that were turned away at the door, for `limited`. Only ever on loan,
@@ -319,7 +324,7 @@ const _: () = {
     assert!(size_of::<dari_str_t>() == 2 * WORD);
     assert!(size_of::<dari_header_t>() == 2 * WORD);
     assert!(size_of::<dari_message_t>() == 8 + 2 * WORD);
-    assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 8);
+    assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 4 * 4);
     assert!(size_of::<dari_limited_t>() == 8 + 8 + 16 + 2 * WORD);
     assert!(size_of::<dari_log_t>() == 8 + 8 + 6 * WORD);
 };

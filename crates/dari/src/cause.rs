@@ -166,6 +166,8 @@ pub struct Close {
     pub os_error: i32,
     /// A TLS alert, or 0.
     pub tls_alert: i32,
+    /// Whether the dial connects again unless it is stopped: [`retry`](crate::Handler::retry) follows.
+    pub will_retry: bool,
 }
 
 /// How an end came about, as the loop saw it; what the protocol knows is in [`Closing`].
@@ -283,6 +285,8 @@ impl Close {
             unsent_messages,
             os_error,
             tls_alert: if let End::Tls { alert, .. } = end { alert.into() } else { 0 },
+            // Up to its dial.
+            will_retry: false,
         };
         close.text = close.tell(end, failure, detail);
         close

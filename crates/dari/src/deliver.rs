@@ -6,6 +6,7 @@ use crate::cause::{Close, End, Scene, judge};
 use crate::config::NEVER;
 use crate::conn::{Conn, Finish};
 use crate::log::Level;
+use crate::retry::Next;
 use crate::wire::Wire;
 use crate::{ConnId, DialId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
@@ -205,7 +206,7 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
     let messages_waiting = conn.outbox.as_ref().map_or(0, |outbox| outbox.messages());
     let messages_waiting = messages_waiting + conn.wire().map_or(0, Wire::messages);
     let unsent_bytes = if conn.is_asking() { 0 } else { bytes + conn.queued() };
-    let close = Close::new(Scene {
+    let mut close = Close::new(Scene {
         end,
         closing: conn.core.closing(),
         opened: conn.opened,
@@ -224,12 +225,15 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
     if !seen {
         return None;
     }
+    let next = net.dial_ended(endpoint, &close, by_host);
+    close.will_retry = matches!(next, Some(Next::Again { .. }));
     net.ends.remember(net.id(slot), peer, lived, close.clone());
     if close.cause.is_failure() {
         hook(net, slot, "error", |handler, net, id| handler.error(net, id, &close));
+        close.will_retry &= net.may_retry(endpoint);
     }
     hook(net, slot, "close", |handler, net, id| handler.close(net, id, &close));
-    let (dial, attempt, delay_ms) = net.dial_ended(endpoint, &close, by_host)?;
+    let (dial, attempt, delay_ms) = net.dial_next(endpoint, next?)?;
     Some(Again { endpoint, dial, attempt, delay_ms })
 }
 

@@ -478,15 +478,26 @@ impl Net {
         }
     }
 
-    /// A connection of a dial has ended: whether and when the next one is made, as `retry` is told.
-    pub(crate) fn dial_ended(&mut self, endpoint: u32, why: &Close, by_host: bool) -> Option<(DialId, u32, u32)> {
-        let now = self.now;
+    /// A connection of a dial has ended: whether and when the next one is made.
+    pub(crate) fn dial_ended(&mut self, endpoint: u32, why: &Close, by_host: bool) -> Option<Next> {
         let dial = self.endpoints.get_mut(endpoint)?.dial.as_mut()?;
-        let next = dial.retry.as_mut()?.ended(why, by_host || self.closing, now, &mut self.entropy);
+        Some(dial.retry.as_mut()?.ended(why, by_host || self.closing, self.now, &mut self.entropy))
+    }
+
+    /// Whether a dial may connect again: nobody has stopped it.
+    pub(crate) fn may_retry(&self, endpoint: u32) -> bool {
+        let dial = self.endpoints.get(endpoint).and_then(|at| at.dial.as_ref());
+        !self.closing && dial.is_some_and(|dial| dial.retry.is_some())
+    }
+
+    /// The hooks have heard of that end: sets about the next connection, as `retry` is told.
+    pub(crate) fn dial_next(&mut self, endpoint: u32, next: Next) -> Option<(DialId, u32, u32)> {
         match next {
+            Next::Again { .. } if !self.may_retry(endpoint) => None,
             Next::Again { attempt, delay_ms } => {
-                dial.next = now + u64::from(delay_ms);
-                self.timers.set(dial.next, Due::Dial(endpoint));
+                let at = self.now + u64::from(delay_ms);
+                self.endpoints.get_mut(endpoint)?.dial.as_mut()?.next = at;
+                self.timers.set(at, Due::Dial(endpoint));
                 Some((DialId(self.endpoints.id(endpoint)), attempt, delay_ms))
             }
             Next::Never(why) => {

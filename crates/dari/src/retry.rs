@@ -138,6 +138,7 @@ mod tests {
             unsent_messages: 0,
             os_error: 0,
             tls_alert: 0,
+            will_retry: false,
         }
     }
 
