@@ -527,10 +527,10 @@ typedef struct {
     // its kin have it. NULL: none.
     const char *proxy;
     // To connect again after an end that you did not ask for: after a random
-    // time from 0 to a bound that begins with this and doubles each time. 0 is
-    // not at all.
+    // time from 0 to a bound that begins with this and doubles each time, and
+    // behind the server's Retry-After, if there is one. 0 is not at all.
     uint32_t retry_ms;
-    // The bound's bound. Default 30 s.
+    // The bound's bound, and that of the whole delay. Default 30 s.
     uint32_t retry_max_ms;
     // How often in a row. Default without end.
     uint32_t retry_count;

@@ -51,7 +51,12 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
             }
         }
         Event::Open => tell_open(net, slot),
-        Event::Refused(status) => net.end(slot, End::Refused(status)),
+        Event::Refused { status, retry_after } => {
+            if let Some(wait) = retry_after {
+                net.dial_asked_to_wait(slot, &wait);
+            }
+            net.end(slot, End::Refused(status));
+        }
         Event::Failed(_) => {
             // Of a server that did not understand the request nothing is waited for.
             let waits = net.conns.get(slot).is_some_and(|conn| conn.opened || !conn.core.is_client());

@@ -33,7 +33,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The longest keepalive that Linux takes, in seconds.
 const MOST_KEEPALIVE_S: u64 = 32_767;
@@ -475,6 +475,14 @@ impl Net {
         let now = self.now;
         if let Some(retry) = self.retry_of(endpoint) {
             retry.opened(now);
+        }
+    }
+
+    /// The server has answered with a header Retry-After.
+    pub(crate) fn dial_asked_to_wait(&mut self, slot: u32, retry_after: &str) {
+        let Some(endpoint) = self.conns.get(slot).map(|conn| conn.endpoint) else { return };
+        if let Some(retry) = self.retry_of(endpoint) {
+            retry.asked_to_wait(retry_after, SystemTime::now());
         }
     }
 

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What was told of a dial: for each connection its end, and which attempt follows in how long.
 #[derive(Clone, Default)]
@@ -339,6 +339,51 @@ fn answers_that_would_be_the_same_again_are_the_last() {
     }
     assert_eq!(attempts_at("220 mail.example.org\r\n"), 1);
     assert_eq!(attempts_at(""), 3);
+}
+
+/// After how long the next attempt comes, of one that got this answer.
+fn delay_after(answer: &str, retry: Reconnect) -> u32 {
+    let listener = RawListener::new();
+    let (mut event_loop, story) = (Loop::new(Config::default()).unwrap(), Story::default());
+    let url = format!("ws://127.0.0.1:{}/", listener.port);
+    event_loop.net().connect(&url, again(retry), Box::new(story.clone())).unwrap();
+    let mut server = None;
+    wait_for("the next attempt", || {
+        event_loop.turn(Some(1)).unwrap();
+        server = server.take().or_else(|| listener.accept());
+        if let Some(server) = server.as_mut().filter(|server: &&mut Raw| server.said == 0)
+            && server.take_head().is_some()
+        {
+            server.will_say(answer.as_bytes().to_vec());
+            assert!(server.push());
+        }
+        let told = story.0.borrow();
+        told.iter().find_map(|told| if let Told::Retry(_, 1, delay) = told { Some(*delay) } else { None })
+    })
+}
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_for_a_while_is() {
+    let answer = |status: u16, lines: &str| format!("HTTP/1.1 {status} So\r\n{lines}Content-Length: 0\r\n\r\n");
+    let long = Reconnect { first_ms: 5, longest_ms: 1 << 30, count: 1 };
+    for status in [429, 503] {
+        for line in ["Retry-After: 2\r\n", "retry-after:  2 \r\n"] {
+            let delay = delay_after(&answer(status, line), long);
+            assert!((2_000..=2_005).contains(&delay), "{status} {line}: {delay}");
+        }
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1_000));
+    let delay = delay_after(&answer(503, &format!("Retry-After: {date}\r\n")), long);
+    assert!((900_000..=1_000_005).contains(&delay), "{delay}");
+    // No longer than the program allows.
+    let short = Reconnect { first_ms: 5, longest_ms: 50, count: 1 };
+    for seconds in ["1", "99999999999999999999999999"] {
+        assert_eq!(delay_after(&answer(503, &format!("Retry-After: {seconds}\r\n")), short), 50);
+    }
+    // What says nothing, and what says two things.
+    for lines in ["", "Retry-After: soon\r\n", "Retry-After: -1\r\n", "Retry-After: 2\r\nRetry-After: 3\r\n"] {
+        assert!(delay_after(&answer(503, lines), long) <= 5, "{lines}");
+    }
 }
 
 #[test]
