@@ -220,7 +220,7 @@ impl Net {
         let at = |ip| SocketAddr::new(ip, port);
         match host {
             Host::Address(address) => self.race(slot, Race::new([at(address)])),
-            Host::Name(name) if name == "localhost" => {
+            Host::Name(name) if name.strip_suffix('.').unwrap_or(&name) == "localhost" => {
                 let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 self.race(slot, Race::new(both.map(at)));
             }
