@@ -41,7 +41,7 @@ std::string answer(std::string_view line) {
 } // namespace
 
 int main(int argc, char **argv) try {
-    bool again = true;
+    bool lost = false;
 
     dari::loop loop;
     const dari::remote remote(loop);
@@ -52,15 +52,11 @@ int main(int argc, char **argv) try {
     };
     on.close = [&](dari::conn, dari::close_info why) {
         std::cerr << "bot: " << dari::cause_text(why.cause()) << ", code " << why.code() << '\n';
-        // `retry` follows at once, or never: then there is nothing to wait for.
-        again = false;
-        loop.after(dari::milliseconds(0), [&] {
-            if (!again) loop.stop();
-        });
+        lost = !why.will_retry();
+        if (lost) loop.stop();
     };
-    on.retry = [&](dari::dial, unsigned attempt, dari::milliseconds delay) {
+    on.retry = [](dari::dial, unsigned attempt, dari::milliseconds delay) {
         std::cerr << "bot: attempt " << attempt << " in " << delay.count() << " ms\n";
-        again = true;
     };
 
     dari::connect_config how;
@@ -70,7 +66,7 @@ int main(int argc, char **argv) try {
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     loop.run();
-    return again ? 0 : 1;
+    return lost ? 1 : 0;
 } catch (const std::exception &error) {
     std::cerr << "bot: " << error.what() << '\n';
     return 1;

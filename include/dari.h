@@ -180,7 +180,7 @@ typedef uint32_t dari_cause_t;
 #define DARI_CAUSE_CONNECT 41u
 // The proxy did not let us through.
 #define DARI_CAUSE_PROXY 42u
-// The two sides did not agree on TLS: see `tls_alert`.
+// The two sides did not agree on TLS: see `tls_alert`, and in `by` who said so.
 #define DARI_CAUSE_TLS 43u
 // The handshake was refused: see `status`.
 #define DARI_CAUSE_REFUSED 44u
@@ -304,14 +304,19 @@ typedef struct {
     uint64_t limit;
     // The value that the limit met, or 0.
     uint64_t met;
-    // Bytes that were queued and never sent.
+    // Bytes that were queued and never sent: yours, as framed.
     uint64_t unsent_bytes;
     // Messages that were queued and not wholly sent.
     uint64_t unsent_messages;
     // The system's errno, or 0.
     int32_t os_error;
-    // The TLS alert, or 0.
+    // The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     int32_t tls_alert;
+    // 1 if its dial connects again, unless you stop it: `retry` follows. 0 if
+    // that was the last connection of its dial, or it had none.
+    uint32_t will_retry;
+    // 0.
+    uint32_t reserved;
 } dari_close_t;
 
 // Peers that were turned away at the door, for `limited`. Only ever on loan,
@@ -522,10 +527,10 @@ typedef struct {
     // its kin have it. NULL: none.
     const char *proxy;
     // To connect again after an end that you did not ask for: after a random
-    // time from 0 to a bound that begins with this and doubles each time. 0 is
-    // not at all.
+    // time from 0 to a bound that begins with this and doubles each time, and
+    // behind the server's Retry-After, if there is one. 0 is not at all.
     uint32_t retry_ms;
-    // The bound's bound. Default 30 s.
+    // The bound's bound, and that of the whole delay. Default 30 s.
     uint32_t retry_max_ms;
     // How often in a row. Default without end.
     uint32_t retry_count;
@@ -929,7 +934,8 @@ DARI_API dari_status_t dari_conn_resume(dari_loop_t *loop, dari_conn_t conn);
 // DARI_STATE_*, as in a browser's readyState; CLOSED for a stale id.
 DARI_API uint32_t dari_conn_state(const dari_loop_t *loop, dari_conn_t conn);
 
-// Bytes that wait to be sent, as framed; 0 for a stale id.
+// Bytes that wait to be sent, as framed; 0 for a stale id, and for a client
+// that is not open.
 DARI_API size_t dari_conn_backlog(const dari_loop_t *loop, dari_conn_t conn);
 
 // Hangs a pointer of yours on the connection. It is still there in `close`.

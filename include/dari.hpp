@@ -398,6 +398,8 @@ public:
     std::uint64_t unsent_messages() const noexcept { return raw_->unsent_messages; }
     int os_error() const noexcept { return raw_->os_error; }
     int tls_alert() const noexcept { return raw_->tls_alert; }
+    // Its dial connects again unless it is stopped: `retry` follows.
+    bool will_retry() const noexcept { return raw_->will_retry != 0; }
 
 private:
     const dari_close_t *raw_;

@@ -113,7 +113,7 @@ static const struct answer {
     {"no TLS at all", FRAMES("HTTP/1.1 400 Bad Request\r\n\r\n"), {0}, TLS,
      {.cause = DARI_CAUSE_TLS, .by = DARI_BY_US, .alert = 50, .text = "TLS"}},
     {"a fatal alert, handshake_failure", FRAMES("\x15\x03\x03\0\x02\x02\x28"), {0}, TLS,
-     {.cause = DARI_CAUSE_TLS, .by = DARI_BY_US, .alert = 40, .text = "alert"}},
+     {.cause = DARI_CAUSE_TLS, .by = DARI_BY_PEER, .alert = 40, .text = "alert"}},
     {"a proxy that refuses", FRAMES("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), {0}, PROXY,
      {.cause = DARI_CAUSE_PROXY, .by = DARI_BY_NETWORK, .status = 407, .text = "407"}},
 };

@@ -28,7 +28,6 @@ struct options {
     dari_limits_t limits;
     dari_connect_t how;
     const char *ca, *cert, *key;
-    int again; // Another attempt follows.
 };
 
 static int set_protocol(void *user, char *value) {
@@ -182,14 +181,12 @@ static void on_close(void *user, dari_loop_t *loop, dari_conn_t conn, const dari
     (void)user, (void)conn;
     printf("close %u %s %s ", (unsigned)why->code, why->was_clean ? "clean" : "unclean", cause_name(why->cause));
     print_line(why->text.data, why->text.len);
-    dari_loop_stop(loop);
+    if (!why->will_retry) dari_loop_stop(loop);
 }
 
 static void on_retry(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t attempt, uint32_t delay_ms) {
-    struct options *options = user;
-    (void)loop, (void)dial;
+    (void)user, (void)loop, (void)dial;
     printf("retry %u %u\n", (unsigned)attempt, (unsigned)delay_ms);
-    options->again = 1;
 }
 
 static int refused(void) {
@@ -224,12 +221,7 @@ int main(int argc, char **argv) {
         dari_tls_client_new(options.ca, options.cert, options.key, &tls) < 0) status = refused();
     options.how.tls = tls;
     if (status == 0 && dari_loop_connect(loop, url, &options.how, &handler, NULL) < 0) status = refused();
-    while (status == 0) {
-        // It stops at each close, in the turn in which `retry` tells that there is more.
-        options.again = 0;
-        if (dari_loop_run(loop) < 0) status = 1;
-        if (!options.again) break;
-    }
+    if (status == 0 && dari_loop_run(loop) < 0) status = 1;
     dari_loop_free(loop);
     dari_tls_free(tls);
     return status;

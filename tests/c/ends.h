@@ -73,6 +73,7 @@ static inline void ends_past(const char *file, int line, const dari_loop_t *loop
     ENDS_NUMBER("past offset", found.why.offset, told->offset);
     ENDS_NUMBER("past limit", found.why.limit, told->limit);
     ENDS_NUMBER("past os_error", found.why.os_error, told->os_error);
+    ENDS_NUMBER("past will_retry", found.why.will_retry, told->will_retry);
     ENDS_NUMBER("past unsent_bytes", found.why.unsent_bytes, told->unsent_bytes);
     ends_bytes(file, line, "past text", found.why.text, side->story);
     ends_bytes(file, line, "past reason", found.why.reason, side->reason);
@@ -102,6 +103,9 @@ static inline void ends_as(const char *file, int line, dari_loop_t *loop, const 
     ENDS_NUMBER("met", why->met, end->met);
     ENDS_NUMBER("os_error", why->os_error, end->os_error);
     ENDS_NUMBER("tls_alert", why->tls_alert, end->alert);
+    /* Nobody here connects again. */
+    ENDS_NUMBER("will_retry", why->will_retry, 0);
+    ENDS_NUMBER("reserved", why->reserved, 0);
     /* Without a message it may be a request or an answer. */
     ENDS_NUMBER("unsent_bytes", why->unsent_bytes > 0 || !end->unsent, 1);
     ENDS_NUMBER("unsent_messages", why->unsent_messages > 0, end->unsent);

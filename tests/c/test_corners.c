@@ -81,7 +81,7 @@ static void on_retry(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t a
     struct side *side = user;
     dari_conn_t conn = {0};
     (void)dial, (void)attempt, (void)delay_ms;
-    CHECK(side->heard[side->count - 1] == 'c');
+    CHECK(side->heard[side->count - 1] == 'c' && side->close.will_retry == 1);
     CHECK(dari_conn_set_data(loop, side->conn, side) == DARI_ERR_STALE);
     CHECK(dari_conn_peer(loop, side->conn, side->text, sizeof side->text, NULL) == DARI_ERR_STALE);
     while ((conn = dari_loop_next(loop, conn)).id != 0) CHECK(conn.id != side->conn.id);
@@ -101,6 +101,28 @@ static void an_id_is_stale_when_its_dial_is_to_connect_again(void) {
     CHECK(dari_loop_new(NULL, &loop) == DARI_OK);
     CHECK(dari_loop_connect(loop, url, &how, &handler, NULL) == DARI_OK);
     TURN_UNTIL(loop, side_heard(&side, 'r'));
+    CHECK(dari_loop_free(loop) == DARI_OK);
+    close(deaf);
+}
+
+/* One who waits for a connection has to learn that there will be none. */
+static void count_last(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_close_t *why) {
+    int *closes = user;
+    CHECK(why->cause == DARI_CAUSE_CONNECT && why->reserved == 0 && dari_conn_dial(loop, conn).id != 0);
+    CHECK(why->will_retry == (++*closes < 3));
+    if (!why->will_retry) dari_loop_stop(loop);
+}
+
+static void the_last_attempt_says_that_it_was_the_last(void) {
+    int closes = 0, deaf = raw_bind();
+    const dari_handler_t handler = {.struct_size = sizeof handler, .user = &closes, .close = count_last};
+    const dari_connect_t how = {.struct_size = sizeof how, .retry_ms = 1, .retry_count = 2};
+    dari_loop_t *loop;
+    char url[64];
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", (unsigned)raw_port(deaf));
+    CHECK(dari_loop_new(NULL, &loop) == DARI_OK);
+    CHECK(dari_loop_connect(loop, url, &how, &handler, NULL) == DARI_OK);
+    CHECK(dari_loop_run(loop) == DARI_OK && closes == 3);
     CHECK(dari_loop_free(loop) == DARI_OK);
     close(deaf);
 }
@@ -206,6 +228,7 @@ int main(int argc, char **argv) {
         TEST(a_loop_takes_no_id_of_another_that_lives),
         TEST(a_new_listener_has_its_own_hooks),
         TEST(an_id_is_stale_when_its_dial_is_to_connect_again),
+        TEST(the_last_attempt_says_that_it_was_the_last),
         TEST(an_upgrade_that_is_accepted_during_a_shutdown_is_told_to_go),
         TEST(a_peer_is_heard_while_it_is_sent_to),
         TEST(who_may_not_be_sent_to_is_not_said_to_be_full),

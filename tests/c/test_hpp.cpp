@@ -257,7 +257,7 @@ static void a_client_tells_of_its_attempts_until_it_is_stopped() {
     gone.close().or_throw();
     int closes = 0;
     dari::handler on;
-    on.close = [&] { closes++; };
+    on.close = [&](dari::conn, dari::close_info why) { closes += why.will_retry(); };
     on.retry = [&](dari::dial dial, std::uint32_t attempt, dari::milliseconds delay) {
         CHECK(delay <= 2ms);
         attempts.push_back(attempt);

@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Resident bytes per idle WebSocket connection of an echo server, after opening and after one echo each.
 
-    idle_memory.py [N] [--at-most BYTES] [--echo COMMAND]
+    idle_memory.py [N] [--tls] [--at-most BYTES] [--echo COMMAND]
 
 Opens N (10,000) connections to target/c/echo_server from several loopback addresses, so that the ports of one do
 not run out, and prints what the server grew by, divided by N, from smaps_rollup and from status. A hundred others are
-opened and used before and stay open, so that what is counted is connections and not the program's start.
+opened and used before and stay open, so that what is counted is connections and not the program's start. With --tls all
+of them are encrypted (TLS 1.3), with a certificate that is made for it; that needs the openssl command.
 """
 import argparse
+import contextlib
 import resource
+import ssl
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 
-from testee import PROGRAMS, Failure, Testee, proc_bytes, raise_descriptor_limit  # noqa: E402
+from testee import PROGRAMS, ROOT, Failure, Testee, proc_bytes, raise_descriptor_limit  # noqa: E402
 from wire import TEXT, Wire, frame, request  # noqa: E402
 
 SOURCES = 8  # 127.0.0.1 to 127.0.0.8
@@ -26,7 +30,10 @@ def main():
     parser.add_argument("count", nargs="?", type=int, default=10_000, metavar="N")
     parser.add_argument("--at-most", type=int, metavar="BYTES", help="exit with 1 where a connection takes more")
     parser.add_argument("--echo", metavar="COMMAND", help="another server than target/c/echo_server; {port} is filled in")
+    parser.add_argument("--tls", action="store_true", help="encrypted connections; not with --echo")
     options = parser.parse_args()
+    if options.tls and options.echo is not None:
+        parser.error("--tls is for target/c/echo_server")
     if options.echo is None and not (PROGRAMS / "echo_server").exists():
         sys.exit(f"idle_memory: {PROGRAMS / 'echo_server'} is not there: run `make examples` first")
     limit = raise_descriptor_limit()
@@ -34,13 +41,17 @@ def main():
     if limit != resource.RLIM_INFINITY and count > limit - SPARE:
         count = limit - SPARE
         print(f"idle_memory: only {count} connections, since the hard limit of descriptors is {limit}")
-    with Testee("echo_server", command=options.echo and options.echo.split()) as echo:
-        first = connect(echo, 100)
+    with contextlib.ExitStack() as stack:
+        words, seal = [], None
+        if options.tls:
+            words, seal = encrypted(stack.enter_context(tempfile.TemporaryDirectory()))
+        echo = stack.enter_context(Testee("echo_server", *words, command=options.echo and options.echo.split()))
+        first = connect(echo, 100, seal)
         for wire in first:
             wire.send(frame(TEXT, b"echo"))
             expect_echo(wire)
         before = measure(echo.pid)
-        wires = connect(echo, count)
+        wires = connect(echo, count, seal)
         opened = tell("after open", before, measure(echo.pid), count)
         for start in range(0, count, BATCH):
             for wire in wires[start:start + BATCH]:
@@ -52,12 +63,29 @@ def main():
         sys.exit(f"FAILED {max(opened, used):.0f} bytes a connection instead of at most {options.at_most}")
 
 
-def connect(echo, count):
+def encrypted(folder):
+    """The options that have echo_server show a certificate, and what makes a connection to it an encrypted one."""
+    sys.path.append(str(ROOT / "tests" / "interop"))
+    import certificates
+
+    words = certificates.shown(folder, "server")
+    context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def seal(wire):
+        wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+
+    return words, seal
+
+
+def connect(echo, count, seal):
     wires = []
     while len(wires) < count:
         batch = [Wire(echo.port, source=f"127.0.0.{1 + (len(wires) + number) % SOURCES}")
                  for number in range(min(BATCH, count - len(wires)))]
         for wire in batch:
+            if seal:
+                seal(wire)
             wire.send(request(echo.port))
         for wire in batch:
             if (response := wire.read_response()).status != 101:

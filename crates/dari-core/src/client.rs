@@ -55,8 +55,8 @@ pub(crate) enum Answer {
     Open { protocol: Option<String>, codec: Option<Codec> },
     /// 1xx: the answer proper is still to come (RFC 9110 15.2).
     Later,
-    /// Another status.
-    Refused(u16),
+    /// Another status, and its header Retry-After.
+    Refused(u16, Option<String>),
 }
 
 impl Client {
@@ -114,7 +114,7 @@ impl Client {
         let answer = self.judge(&text, limits);
         io.buffers.give_back(text);
         match answer {
-            Ok(Answer::Refused(100 | 102..=199)) => Ok(Answer::Later),
+            Ok(Answer::Refused(100 | 102..=199, _)) => Ok(Answer::Later),
             answer => answer,
         }
     }
@@ -129,12 +129,6 @@ impl Client {
         if parsed.headers.len() > limits.max_headers {
             return Err(Violation::TooManyHeaders { limit: limits.max_headers });
         }
-        if status != 101 {
-            return Ok(Answer::Refused(status));
-        }
-        if version == 0 {
-            return Err(Violation::BadVersion);
-        }
         let values = |name: &'static str| {
             parsed.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
         };
@@ -143,6 +137,13 @@ impl Client {
             let first = values.next().map(trim);
             if values.next().is_some() { None } else { first }
         };
+        if status != 101 {
+            let wait = only("retry-after").and_then(|value| std::str::from_utf8(value).ok());
+            return Ok(Answer::Refused(status, wait.map(str::to_owned)));
+        }
+        if version == 0 {
+            return Err(Violation::BadVersion);
+        }
         if !only("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Err(Violation::AnswerUpgrade);
         }

@@ -30,7 +30,12 @@ pub enum Event<'b> {
     /// Client: the handshake is done.
     Open,
     /// Client: the server answered with another status than 101. The connection is closed.
-    Refused(u16),
+    Refused {
+        /// Its status.
+        status: u16,
+        /// Its header Retry-After (RFC 9110 10.2.3), as it stands there.
+        retry_after: Option<String>,
+    },
     /// A message.
     Message {
         /// Text or binary.
@@ -493,9 +498,9 @@ impl Connection {
                     return Some(Event::Open);
                 }
                 Ok(Answer::Later) => {}
-                Ok(Answer::Refused(status)) => {
+                Ok(Answer::Refused(status, retry_after)) => {
                     self.state = State::Closed;
-                    return Some(Event::Refused(status));
+                    return Some(Event::Refused { status, retry_after });
                 }
                 Err(violation) => return self.end_unopened(Failure { violation, offset: 0 }, io),
             }

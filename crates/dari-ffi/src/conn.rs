@@ -133,7 +133,8 @@ pub unsafe extern "C" fn dari_conn_state(r#loop: *const dari_loop_t, conn: dari_
     })
 }
 
-/// Bytes that wait to be sent, as framed; 0 for a stale id.
+/// Bytes that wait to be sent, as framed; 0 for a stale id, and for a client
+/// that is not open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dari_conn_backlog(r#loop: *const dari_loop_t, conn: dari_conn_t) -> usize {
     getter(r#loop, 0, |net| net.backlog(conn.into()))

@@ -163,6 +163,8 @@ pub(crate) fn story(why: &Close) -> dari_close_t {
         unsent_messages: why.unsent_messages,
         os_error: why.os_error,
         tls_alert: why.tls_alert,
+        will_retry: why.will_retry.into(),
+        reserved: 0,
     }
 }
 

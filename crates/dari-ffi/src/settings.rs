@@ -239,10 +239,10 @@ pub struct dari_connect_t {
     /// its kin have it. NULL: none.
     pub proxy: *const c_char,
     /// To connect again after an end that you did not ask for: after a random
-    /// time from 0 to a bound that begins with this and doubles each time. 0 is
-    /// not at all.
+    /// time from 0 to a bound that begins with this and doubles each time, and
+    /// behind the server's Retry-After, if there is one. 0 is not at all.
     pub retry_ms: u32,
-    /// The bound's bound. Default 30 s.
+    /// The bound's bound, and that of the whole delay. Default 30 s.
     pub retry_max_ms: u32,
     /// How often in a row. Default without end.
     pub retry_count: u32,

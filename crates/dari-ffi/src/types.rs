@@ -115,7 +115,7 @@ pub const DARI_CAUSE_DNS: dari_cause_t = 40;
 pub const DARI_CAUSE_CONNECT: dari_cause_t = 41;
 /// The proxy did not let us through.
 pub const DARI_CAUSE_PROXY: dari_cause_t = 42;
-/// The two sides did not agree on TLS: see `tls_alert`.
+/// The two sides did not agree on TLS: see `tls_alert`, and in `by` who said so.
 pub const DARI_CAUSE_TLS: dari_cause_t = 43;
 /// The handshake was refused: see `status`.
 pub const DARI_CAUSE_REFUSED: dari_cause_t = 44;
@@ -262,14 +262,19 @@ pub struct dari_close_t {
     pub limit: u64,
     /// The value that the limit met, or 0.
     pub met: u64,
-    /// Bytes that were queued and never sent.
+    /// Bytes that were queued and never sent: yours, as framed.
     pub unsent_bytes: u64,
     /// Messages that were queued and not wholly sent.
     pub unsent_messages: u64,
     /// The system's errno, or 0.
     pub os_error: i32,
-    /// The TLS alert, or 0.
+    /// The TLS alert, or 0: the peer's if `by` is DARI_BY_PEER, else this side's.
     pub tls_alert: i32,
+    /// 1 if its dial connects again, unless you stop it: `retry` follows. 0 if
+    /// that was the last connection of its dial, or it had none.
+    pub will_retry: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Peers that were turned away at the door, for `limited`. Only ever on loan,
@@ -319,7 +324,7 @@ const _: () = {
     assert!(size_of::<dari_str_t>() == 2 * WORD);
     assert!(size_of::<dari_header_t>() == 2 * WORD);
     assert!(size_of::<dari_message_t>() == 8 + 2 * WORD);
-    assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 8);
+    assert!(size_of::<dari_close_t>() == 16 + 6 * WORD + 5 * 8 + 4 * 4);
     assert!(size_of::<dari_limited_t>() == 8 + 8 + 16 + 2 * WORD);
     assert!(size_of::<dari_log_t>() == 8 + 8 + 6 * WORD);
 };

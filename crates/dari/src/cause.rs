@@ -166,6 +166,8 @@ pub struct Close {
     pub os_error: i32,
     /// A TLS alert, or 0.
     pub tls_alert: i32,
+    /// Whether the dial connects again unless it is stopped: [`retry`](crate::Handler::retry) follows.
+    pub will_retry: bool,
 }
 
 /// How an end came about, as the loop saw it; what the protocol knows is in [`Closing`].
@@ -211,9 +213,10 @@ pub(crate) enum End {
     Connect(i32),
     /// The proxy did not let us through; its status, or 0.
     Proxy(u16),
-    /// TLS failed; the alert, or 0.
+    /// TLS failed; the alert, or 0, and whether the peer said it.
     Tls {
         alert: u8,
+        received: bool,
     },
     /// The server's answer.
     Refused(u16),
@@ -281,7 +284,9 @@ impl Close {
             unsent_bytes,
             unsent_messages,
             os_error,
-            tls_alert: if let End::Tls { alert } = end { alert.into() } else { 0 },
+            tls_alert: if let End::Tls { alert, .. } = end { alert.into() } else { 0 },
+            // Up to its dial.
+            will_retry: false,
         };
         close.text = close.tell(end, failure, detail);
         close
@@ -382,6 +387,7 @@ pub(crate) fn judge(end: End, closing: Option<&Closing>) -> (Cause, By) {
         End::Dns => (Cause::Dns, By::Network),
         End::Connect(_) => (Cause::Connect, By::Network),
         End::Proxy(_) => (Cause::Proxy, By::Network),
+        End::Tls { received: true, .. } => (Cause::Tls, By::Peer),
         End::Tls { .. } => (Cause::Tls, By::Us),
         End::Refused(_) => (Cause::Refused, By::Peer),
     }

@@ -232,7 +232,8 @@ pub struct Connect {
 }
 
 /// How to connect again after an end that was not this side's wish: after a random time from 0 to a bound that begins
-/// with `first_ms` and doubles with each attempt, up to `longest_ms`.
+/// with `first_ms` and doubles with each attempt, up to `longest_ms`. It begins behind the server's Retry-After, if
+/// there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Reconnect {
     /// The bound of the first delay. Default 1 s.

@@ -313,6 +313,11 @@ impl Conn {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len()) + self.wire().map_or(0, Wire::queued)
     }
 
+    /// Whether what is queued is nothing of the host's: the request of a client, and what TLS says before it.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.core.is_client() && !self.is(Flag::Opened)
+    }
+
     pub(crate) fn wire(&self) -> Option<&Wire> {
         self.rare.as_ref()?.wire.as_deref()
     }

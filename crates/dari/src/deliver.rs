@@ -7,6 +7,7 @@ use crate::config::NEVER;
 use crate::conn::{Conn, Finish, Flag};
 use crate::log::Level;
 use crate::output::Told;
+use crate::retry::Next;
 use crate::wire::Wire;
 use crate::{ConnId, DialId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
@@ -51,7 +52,12 @@ pub(crate) fn deliver(net: &mut Net, slot: u32, event: Event<'_>, drained: bool)
             }
         }
         Event::Open => tell_open(net, slot),
-        Event::Refused(status) => net.end(slot, End::Refused(status)),
+        Event::Refused { status, retry_after } => {
+            if let Some(wait) = retry_after {
+                net.dial_asked_to_wait(slot, &wait);
+            }
+            net.end(slot, End::Refused(status));
+        }
         Event::Failed(_) => {
             // Of a server that did not understand the request nothing is waited for.
             let waits = net.conns.get(slot).is_some_and(|conn| conn.is(Flag::Opened) || !conn.core.is_client());
@@ -155,10 +161,13 @@ pub(crate) fn tell_open(net: &mut Net, slot: u32) {
     conn.mark = now;
     net.stats.opened += 1;
     net.stats.open += 1;
-    let endpoint = conn.endpoint;
+    let (endpoint, agreed) = (conn.endpoint, conn.wire().map(Wire::agreed));
     net.dial_opened(endpoint);
     net.arm(slot);
-    net.say(Level::Debug, "open", Some(slot), || "open".to_owned());
+    net.say(Level::Debug, "open", Some(slot), || match agreed {
+        Some(agreed) => format!("open, {agreed}"),
+        None => "open".to_owned(),
+    });
     hook(net, slot, "open", |handler, net, id| handler.open(net, id));
     if net.shutdown.is_some() {
         // It was asked for before that began.
@@ -222,12 +231,13 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
     }
     let (messages, bytes) = conn.rare.as_ref().map_or((0, 0), |rare| rare.unsent);
     let messages_waiting = conn.outbox.as_ref().map_or(0, |outbox| outbox.messages());
-    let (waiting, messages_waiting) = (conn.queued(), messages_waiting + conn.wire().map_or(0, Wire::messages));
-    let close = Close::new(Scene {
+    let messages_waiting = messages_waiting + conn.wire().map_or(0, Wire::messages);
+    let unsent_bytes = if conn.is_asking() { 0 } else { bytes + conn.queued() };
+    let mut close = Close::new(Scene {
         end,
         closing: conn.core.closing(),
         opened: conn.is(Flag::Opened),
-        unsent_bytes: (bytes + waiting) as u64,
+        unsent_bytes: unsent_bytes as u64,
         unsent_messages: (messages + messages_waiting) as u64,
         detail: conn.rare.as_ref().and_then(|rare| rare.detail.as_deref()),
     });
@@ -242,12 +252,15 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
     if !seen {
         return None;
     }
+    let next = net.dial_ended(endpoint, &close, by_host);
+    close.will_retry = matches!(next, Some(Next::Again { .. }));
     net.ends.remember(net.id(slot), peer, lived, close.clone());
     if close.cause.is_failure() {
         hook(net, slot, "error", |handler, net, id| handler.error(net, id, &close));
+        close.will_retry &= net.may_retry(endpoint);
     }
     hook(net, slot, "close", |handler, net, id| handler.close(net, id, &close));
-    let (dial, attempt, delay_ms) = net.dial_ended(endpoint, &close, by_host)?;
+    let (dial, attempt, delay_ms) = net.dial_next(endpoint, next?)?;
     Some(Again { endpoint, dial, attempt, delay_ms })
 }
 

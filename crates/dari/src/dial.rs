@@ -33,7 +33,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The longest keepalive that Linux takes, in seconds.
 const MOST_KEEPALIVE_S: u64 = 32_767;
@@ -221,7 +221,7 @@ impl Net {
         let at = |ip| SocketAddr::new(ip, port);
         match host {
             Host::Address(address) => self.race(slot, Race::new([at(address)])),
-            Host::Name(name) if name == "localhost" => {
+            Host::Name(name) if name.strip_suffix('.').unwrap_or(&name) == "localhost" => {
                 let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 self.race(slot, Race::new(both.map(at)));
             }
@@ -443,7 +443,9 @@ impl Net {
             conn.rare().dialling = None;
         }
         match wire {
-            Some(Err(error)) => return self.end_with(slot, End::Tls { alert: 0 }, error.to_string()),
+            Some(Err(error)) => {
+                return self.end_with(slot, End::Tls { alert: 0, received: false }, error.to_string());
+            }
             Some(Ok(wire)) => self.set_wire(slot, wire),
             None => {}
         }
@@ -477,15 +479,34 @@ impl Net {
         }
     }
 
-    /// A connection of a dial has ended: whether and when the next one is made, as `retry` is told.
-    pub(crate) fn dial_ended(&mut self, endpoint: u32, why: &Close, by_host: bool) -> Option<(DialId, u32, u32)> {
-        let now = self.now;
+    /// The server has answered with a header Retry-After.
+    pub(crate) fn dial_asked_to_wait(&mut self, slot: u32, retry_after: &str) {
+        let Some(endpoint) = self.conns.get(slot).map(|conn| conn.endpoint) else { return };
+        if let Some(retry) = self.retry_of(endpoint) {
+            retry.asked_to_wait(retry_after, SystemTime::now());
+        }
+    }
+
+    /// A connection of a dial has ended: whether and when the next one is made.
+    pub(crate) fn dial_ended(&mut self, endpoint: u32, why: &Close, by_host: bool) -> Option<Next> {
         let dial = self.endpoints.get_mut(endpoint)?.dial.as_mut()?;
-        let next = dial.retry.as_mut()?.ended(why, by_host || self.closing, now, &mut self.entropy);
+        Some(dial.retry.as_mut()?.ended(why, by_host || self.closing, self.now, &mut self.entropy))
+    }
+
+    /// Whether a dial may connect again: nobody has stopped it.
+    pub(crate) fn may_retry(&self, endpoint: u32) -> bool {
+        let dial = self.endpoints.get(endpoint).and_then(|at| at.dial.as_ref());
+        !self.closing && dial.is_some_and(|dial| dial.retry.is_some())
+    }
+
+    /// The hooks have heard of that end: sets about the next connection, as `retry` is told.
+    pub(crate) fn dial_next(&mut self, endpoint: u32, next: Next) -> Option<(DialId, u32, u32)> {
         match next {
+            Next::Again { .. } if !self.may_retry(endpoint) => None,
             Next::Again { attempt, delay_ms } => {
-                dial.next = now + u64::from(delay_ms);
-                self.timers.set(dial.next, Due::Dial(endpoint));
+                let at = self.now + u64::from(delay_ms);
+                self.endpoints.get_mut(endpoint)?.dial.as_mut()?.next = at;
+                self.timers.set(at, Due::Dial(endpoint));
                 Some((DialId(self.endpoints.id(endpoint)), attempt, delay_ms))
             }
             Next::Never(why) => {

@@ -39,7 +39,7 @@ pub trait Handler {
     /// [`close`](Self::close) of the connection before.
     fn retry(&mut self, net: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {}
 
-    /// The connection is over, opened or not.
+    /// The connection is over, opened or not. Of a dial without [`Close::will_retry`] it was the last one.
     fn close(&mut self, net: &mut Net, conn: ConnId, why: &Close) {}
 
     /// An opening handshake from an allowed origin: answer now or later with [`Net::accept`] or [`Net::respond`].

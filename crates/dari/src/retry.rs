@@ -5,6 +5,8 @@
 
 use crate::{Cause, Close};
 use dari_core::Entropy;
+use std::mem;
+use std::time::SystemTime;
 
 /// The least time that a connection is open before it counts as stable, in milliseconds.
 const LEAST_STABLE_MS: u64 = 10_000;
@@ -28,6 +30,8 @@ pub(crate) struct Retry {
     attempts: u32,
     /// When the connection that there is opened.
     opened: Option<u64>,
+    /// How long the server has asked to be left alone, in milliseconds.
+    wait_ms: u64,
 }
 
 /// What follows from an end.
@@ -41,16 +45,31 @@ pub(crate) enum Next {
 
 impl Retry {
     pub(crate) fn new(rule: Rule) -> Self {
-        Self { rule, attempts: 0, opened: None }
+        Self { rule, attempts: 0, opened: None, wait_ms: 0 }
     }
 
     pub(crate) fn opened(&mut self, now: u64) {
         self.opened = Some(now);
     }
 
+    /// The server does not want to be asked again before so many seconds have passed, or a date has come
+    /// (RFC 9110 10.2.3). What is neither counts as nothing.
+    pub(crate) fn asked_to_wait(&mut self, retry_after: &str, now: SystemTime) {
+        let is_seconds = !retry_after.is_empty() && retry_after.bytes().all(|byte| byte.is_ascii_digit());
+        self.wait_ms = if is_seconds {
+            // More than fits is for ever.
+            retry_after.parse().unwrap_or(u64::MAX).saturating_mul(1_000)
+        } else {
+            let date = httpdate::parse_http_date(retry_after).ok();
+            let wait = date.and_then(|date| date.duration_since(now).ok()).unwrap_or_default();
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        };
+    }
+
     /// A connection, or an attempt at one, has ended. `by_host`: the host has asked for that, however it came about.
     pub(crate) fn ended(&mut self, why: &Close, by_host: bool, now: u64, entropy: &mut dyn Entropy) -> Next {
         let Rule { first_ms, longest_ms, count } = self.rule;
+        let wait = u32::try_from(mem::take(&mut self.wait_ms)).unwrap_or(u32::MAX);
         // A server that opens and ends at once has not recovered: its next delay is longer than the last one.
         let stable = LEAST_STABLE_MS.max(longest_ms.into());
         if self.opened.take().is_some_and(|opened| now.saturating_sub(opened) >= stable) {
@@ -65,7 +84,9 @@ impl Retry {
         let bound = u64::from(first_ms) << self.attempts.min(32);
         let bound = u32::try_from(bound).unwrap_or(u32::MAX).min(longest_ms);
         self.attempts = self.attempts.saturating_add(1);
-        Next::Again { attempt: self.attempts, delay_ms: up_to(bound, entropy) }
+        // At random behind it, too: all whom a server has sent away were sent away at once.
+        let delay_ms = up_to(bound, entropy).saturating_add(wait).min(longest_ms);
+        Next::Again { attempt: self.attempts, delay_ms }
     }
 }
 
@@ -138,6 +159,7 @@ mod tests {
             unsent_messages: 0,
             os_error: 0,
             tls_alert: 0,
+            will_retry: false,
         }
     }
 
@@ -174,6 +196,28 @@ mod tests {
         assert_eq!(delays(&mut retry(500, 100, u32::MAX), 255, 2), [100, 100]);
         let many = delays(&mut retry(u32::MAX, u32::MAX, u32::MAX), 255, 70);
         assert_eq!((many[0], many[69]), (u32::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn a_delay_begins_when_the_server_wants_to_be_asked_again() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let delays = |retry_after| {
+            let mut retry = retry(100, 3_000, u32::MAX);
+            retry.asked_to_wait(retry_after, now);
+            [255, 0].map(|byte| match retry.ended(&status(Cause::Refused, 503), false, 0, &mut Same(byte)) {
+                Next::Again { delay_ms, .. } => delay_ms,
+                next => panic!("{next:?}"),
+            })
+        };
+        // It counts once.
+        assert_eq!(delays("2"), [2_100, 0]);
+        assert_eq!(delays("Sun, 06 Nov 1994 08:49:38 GMT"), [1_100, 0]);
+        for far in ["3", "3600", "4294968", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(delays(far), [3_000, 0], "{far}");
+        }
+        for nothing in ["", "0", "-1", "2.5", "+2", "2 s", "soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(delays(nothing), [100, 0], "{nothing}");
+        }
     }
 
     #[test]

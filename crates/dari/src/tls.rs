@@ -264,8 +264,8 @@ fn not_a_server() -> Error {
 }
 
 /// What rustls says when it is put together; it happens on a machine without randomness.
-fn unprepared(error: impl fmt::Display) -> Error {
-    Error::Tls(format!("TLS can not be set up: {error}"))
+fn unprepared(error: rustls::Error) -> Error {
+    Error::Tls(format!("TLS can not be set up: {}", failure::text(&error)))
 }
 
 #[cfg(test)]

@@ -311,9 +311,10 @@ impl Net {
         self.find(conn).ok().and_then(|slot| self.conns.get(slot)).map_or(State::Closed, |conn| conn.state())
     }
 
-    /// Bytes waiting to be sent, as encoded.
+    /// Bytes waiting to be sent, as encoded. The request of a client is none of them.
     pub fn backlog(&self, conn: ConnId) -> usize {
-        self.find(conn).map_or(0, |slot| self.queued(slot))
+        let slot = self.find(conn).ok().filter(|slot| self.conns.get(*slot).is_some_and(|conn| !conn.is_asking()));
+        slot.map_or(0, |slot| self.queued(slot))
     }
 
     /// Hangs a pointer of the host's on a connection; still there in the hook `close`.

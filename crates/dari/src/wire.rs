@@ -66,6 +66,11 @@ impl Wire {
         self.session.peer_certificate()
     }
 
+    /// What the handshake has come to, in words.
+    pub(crate) fn agreed(&self) -> &'static str {
+        self.session.agreed()
+    }
+
     /// How the peer's stream ended, in words.
     pub(crate) fn end(&self) -> &'static str {
         match (self.notified, self.is_handshaking()) {
@@ -105,11 +110,17 @@ impl Wire {
             }
             let piece = queue.front(rx, STEP, RECORD, scratch);
             let len = piece.len();
-            self.session.send(piece, &mut self.out).map_err(|failure| End::Tls { alert: failure.alert })?;
+            self.session.send(piece, &mut self.out).map_err(|failure| End::from(&failure))?;
             let before = queue.messages();
             queue.advance(len);
             self.messages += before - queue.messages();
         }
+    }
+}
+
+impl From<&TlsFailure> for End {
+    fn from(failure: &TlsFailure) -> Self {
+        Self::Tls { alert: failure.alert, received: failure.received }
     }
 }
 
@@ -296,7 +307,7 @@ impl Loop {
     /// `left`: what came of the peer, and is not looked at any more.
     fn failed_wire(&mut self, slot: u32, failure: TlsFailure, left: usize) {
         let now = self.net.now;
-        let end = End::Tls { alert: failure.alert };
+        let end = End::from(&failure);
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if let Some(finish) = conn.rare().finish.as_mut() {
             // What still comes behind the end is not listened to for ever.

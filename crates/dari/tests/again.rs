@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What was told of a dial: for each connection its end, and which attempt follows in how long.
 #[derive(Clone, Default)]
@@ -78,6 +78,7 @@ impl Handler for Story {
     }
 
     fn retry(&mut self, _: &mut Net, dial: DialId, attempt: u32, delay_ms: u32) {
+        assert!(matches!(self.0.borrow().last(), Some(Told::Close(_, why)) if why.will_retry));
         self.0.borrow_mut().push(Told::Retry(dial, attempt, delay_ms));
     }
 }
@@ -217,6 +218,7 @@ fn a_server_that_goes_and_comes_a_hundred_times_is_found_again_each_time() {
                     assert!(seen.insert(*conn), "{conn:?} ended twice");
                     let is_last = i + 1 == story.len();
                     assert!(is_last || matches!(story[i + 1], Told::Retry(..)), "{}", why.text);
+                    assert_eq!(why.will_retry, !is_last, "{}", why.text);
                     let known = [Cause::Reset, Cause::Eof, Cause::Connect, Cause::Tls, Cause::Local];
                     assert!(known.contains(&why.cause), "{}", why.text);
                 }
@@ -275,6 +277,7 @@ fn some_ends_are_the_last() {
         two.with_conns(|net, conn| net.close(conn, code, "").unwrap());
         two.until("the end", |two| two.story.closes() == 1);
         assert_eq!((two.story.last_close().code, two.story.retries()), (code, usize::from(goes_on)), "{code}");
+        assert_eq!(two.story.last_close().will_retry, goes_on, "{code}");
         if goes_on {
             two.until("it is there again", |two| two.story.opens() == 2);
         } else {
@@ -296,6 +299,7 @@ fn some_ends_are_the_last() {
         two.until("the end", |two| two.story.closes() == 1);
         two.turn_for(10);
         assert_eq!((two.story.retries(), two.client.net().next(None)), (0, None), "{what}");
+        assert!(!two.story.last_close().will_retry, "{what}");
     }
 }
 
@@ -317,6 +321,9 @@ fn attempts_at(answer: &str) -> usize {
             !asked
         });
         let is_over = story.closes() > 0 && event_loop.net().next(None).is_none() && is_idle(&mut event_loop);
+        if is_over {
+            assert!(!story.last_close().will_retry);
+        }
         (is_over || story.closes() == 3).then(|| story.closes())
     })
 }
@@ -334,6 +341,51 @@ fn answers_that_would_be_the_same_again_are_the_last() {
     assert_eq!(attempts_at(""), 3);
 }
 
+/// After how long the next attempt comes, of one that got this answer.
+fn delay_after(answer: &str, retry: Reconnect) -> u32 {
+    let listener = RawListener::new();
+    let (mut event_loop, story) = (Loop::new(Config::default()).unwrap(), Story::default());
+    let url = format!("ws://127.0.0.1:{}/", listener.port);
+    event_loop.net().connect(&url, again(retry), Box::new(story.clone())).unwrap();
+    let mut server = None;
+    wait_for("the next attempt", || {
+        event_loop.turn(Some(1)).unwrap();
+        server = server.take().or_else(|| listener.accept());
+        if let Some(server) = server.as_mut().filter(|server: &&mut Raw| server.said == 0)
+            && server.take_head().is_some()
+        {
+            server.will_say(answer.as_bytes().to_vec());
+            assert!(server.push());
+        }
+        let told = story.0.borrow();
+        told.iter().find_map(|told| if let Told::Retry(_, 1, delay) = told { Some(*delay) } else { None })
+    })
+}
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_for_a_while_is() {
+    let answer = |status: u16, lines: &str| format!("HTTP/1.1 {status} So\r\n{lines}Content-Length: 0\r\n\r\n");
+    let long = Reconnect { first_ms: 5, longest_ms: 1 << 30, count: 1 };
+    for status in [429, 503] {
+        for line in ["Retry-After: 2\r\n", "retry-after:  2 \r\n"] {
+            let delay = delay_after(&answer(status, line), long);
+            assert!((2_000..=2_005).contains(&delay), "{status} {line}: {delay}");
+        }
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1_000));
+    let delay = delay_after(&answer(503, &format!("Retry-After: {date}\r\n")), long);
+    assert!((900_000..=1_000_005).contains(&delay), "{delay}");
+    // No longer than the program allows.
+    let short = Reconnect { first_ms: 5, longest_ms: 50, count: 1 };
+    for seconds in ["1", "99999999999999999999999999"] {
+        assert_eq!(delay_after(&answer(503, &format!("Retry-After: {seconds}\r\n")), short), 50);
+    }
+    // What says nothing, and what says two things.
+    for lines in ["", "Retry-After: soon\r\n", "Retry-After: -1\r\n", "Retry-After: 2\r\nRetry-After: 3\r\n"] {
+        assert!(delay_after(&answer(503, lines), long) <= 5, "{lines}");
+    }
+}
+
 #[test]
 fn after_so_many_in_a_row_it_is_over() {
     let mut two = Two::new(Listen::default(), again(Reconnect { count: 5, ..QUICK }));
@@ -342,6 +394,7 @@ fn after_so_many_in_a_row_it_is_over() {
     two.until("all attempts", |two| two.story.closes() == 6);
     two.turn_for(30);
     assert_eq!((two.story.retries(), two.story.closes()), (5, 6));
+    assert!(!two.story.last_close().will_retry);
     assert_eq!(two.client.net().stop_dial(dial), Err(Error::Stale), "it has gone with the last one");
     assert!(is_idle(&mut two.client));
 }
@@ -383,7 +436,7 @@ fn it_is_stopped_in_the_gap_while_it_connects_and_while_it_is_open() {
         event_loop.turn(Some(1)).unwrap();
         (story.closes() == 2).then_some(())
     });
-    assert_eq!((story.last_close().cause, story.retries()), (Cause::Local, 1));
+    assert_eq!((story.last_close().cause, story.last_close().will_retry, story.retries()), (Cause::Local, false, 1));
     assert_eq!((is_idle(&mut event_loop), Rc::strong_count(&story.0)), (true, 1));
     fillers.clear();
 
@@ -398,6 +451,48 @@ fn it_is_stopped_in_the_gap_while_it_connects_and_while_it_is_open() {
     two.until("the end", |two| two.story.closes() == 1);
     two.turn_for(20);
     assert_eq!((two.story.retries(), two.client.net().next(None)), (0, None));
+    assert!(!two.story.last_close().will_retry);
+}
+
+#[test]
+fn a_hook_that_hears_of_an_end_can_still_stop_it() {
+    // Which one stops it, and what `close` is told: what is true when it is called.
+    for (in_error, told) in [(true, false), (false, true)] {
+        struct Stops(bool, Story);
+        impl Stops {
+            fn stop(&self, net: &mut Net, conn: ConnId, why: &Close) {
+                assert!(why.will_retry);
+                let dial = net.dial(conn).unwrap();
+                net.stop_dial(dial).unwrap();
+            }
+        }
+        impl Handler for Stops {
+            fn error(&mut self, net: &mut Net, conn: ConnId, why: &Close) {
+                if self.0 {
+                    self.stop(net, conn, why);
+                }
+            }
+
+            fn close(&mut self, net: &mut Net, conn: ConnId, why: &Close) {
+                if !self.0 {
+                    self.stop(net, conn, why);
+                }
+                self.1.close(net, conn, why);
+            }
+
+            fn retry(&mut self, _: &mut Net, _: DialId, _: u32, _: u32) {
+                panic!("it was stopped");
+            }
+        }
+        let (mut event_loop, story) = (Loop::new(Config::default()).unwrap(), Story::default());
+        let url = format!("ws://127.0.0.1:{}/", RawListener::new().port);
+        event_loop.net().connect(&url, again(QUICK), Box::new(Stops(in_error, story.clone()))).unwrap();
+        wait_for("its end", || {
+            event_loop.turn(Some(1)).unwrap();
+            (story.closes() == 1).then_some(())
+        });
+        assert_eq!((story.last_close().will_retry, is_idle(&mut event_loop)), (told, true));
+    }
 }
 
 #[test]

@@ -375,3 +375,19 @@ fn nobody_there_is_told_with_all_addresses() {
     let both = [format!("127.0.0.1:{port}: Connection refused"), format!("[::1]:{port}: ")];
     assert!(both.iter().all(|part| end.text.contains(part)), "{}", end.text);
 }
+
+/// RFC 6761 6.3: it is this machine, and nobody is asked. With a dot at its end a name is the same name (RFC 1034 3.1).
+#[test]
+fn localhost_is_looked_up_nowhere_however_it_is_written() {
+    alone("localhost_is_looked_up_nowhere_however_it_is_written", || {
+        let ca = Ca::new("dot");
+        let mut bench = Bench::new(listen(ca.server("localhost")), Hooks::quiet);
+        for name in ["localhost", "localhost.", "LocalHost."] {
+            let heard = Log::default();
+            let url = format!("wss://{name}:{}/", bench.port);
+            bench.net().connect(&url, trusting(ca.client()), Box::new(Hooks::quiet(&heard))).unwrap();
+            bench.until(name, |_| heard.opens() + heard.closes() == 1);
+            assert_eq!((heard.opens(), resolvers()), (1, 0), "{name}");
+        }
+    });
+}

@@ -4,7 +4,7 @@ mod common;
 
 use common::raw::{BINARY, HELLO, PING, PONG, Raw, TEXT, frame, frames, unmasked};
 use common::{Bench, Hooks, Log, PlainEcho, Told, limited, pattern};
-use dari::{Cause, Config, Error, Limits, Listen, Message, NEVER, Sent};
+use dari::{Cause, Config, ConnId, Connect, Error, Limits, Listen, Message, NEVER, Net, Sent};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -269,10 +269,10 @@ fn echoes_of_messages_that_waited_are_not_mixed_up_with_what_came_later() {
     });
     struct PausingEcho(Hooks);
     impl dari::Handler for PausingEcho {
-        fn open(&mut self, net: &mut dari::Net, conn: dari::ConnId) {
+        fn open(&mut self, net: &mut Net, conn: ConnId) {
             self.0.open(net, conn);
         }
-        fn message(&mut self, net: &mut dari::Net, conn: dari::ConnId, message: Message<'_>) {
+        fn message(&mut self, net: &mut Net, conn: ConnId, message: Message<'_>) {
             if message.data == b"pause" {
                 self.0.message(net, conn, message);
             } else {
@@ -516,5 +516,65 @@ fn order_is_kept_whatever_the_marks_are() {
             raw.got.len() >= wanted.len()
         });
         assert!(raw.got == wanted, "{high_water} {low_water}");
+    }
+}
+
+// --- two ends that answer with more than they read -----------------------------------------------------------------
+
+/// The server answers each message with two, and so does the client, in the way that is asked for. How many messages
+/// came to the server by the time one of the two was given up, or enough of them.
+fn doubled(way: &str, enough: usize) -> (usize, Option<Cause>) {
+    let limits = Limits { stall_ms: 1_000, ..Limits::default() };
+    let double = |net: &mut Net, conn: ConnId, data: &[u8]| {
+        for _ in 0..2 {
+            // What there is no room for is left out.
+            let _ = net.send(conn, Message::binary(data));
+        }
+    };
+    let answer = move |net: &mut Net, conn: ConnId, told: &Told| {
+        if let Told::Message(_, data) = told {
+            double(net, conn, data);
+        }
+    };
+    let mut bench = Bench::new(limited(limits.clone()), |log| Hooks::new(log, answer));
+    let (heard, notes) = (Log::default(), Rc::new(RefCell::new(Vec::new())));
+    let hooks = match way {
+        "later" => {
+            let notes = Rc::clone(&notes);
+            Hooks::new(&heard, move |_, _, told| {
+                let mut notes = notes.borrow_mut();
+                if let Told::Message(_, data) = told
+                    && notes.len() < 100
+                {
+                    notes.push(data.clone());
+                }
+            })
+        }
+        _ => Hooks::new(&heard, answer),
+    };
+    let high_water = if way == "unlimited" { usize::MAX } else { limits.high_water };
+    let conn = bench.dial_with(Connect { limits: Limits { high_water, ..limits }, ..Connect::default() }, hooks);
+    bench.until("open", |_| heard.opens() == 1);
+    bench.net().send(conn, Message::binary(&pattern(30_000))).unwrap();
+    bench.until(way, |bench| {
+        while bench.net().backlog(conn) < 100_000 {
+            let Some(data) = notes.borrow_mut().pop() else { break };
+            double(bench.net(), conn, &data);
+        }
+        heard.closes() + bench.log.closes() > 0 || bench.log.messages() > enough
+    });
+    let cause = (heard.closes() + bench.log.closes() > 0)
+        .then(|| if heard.closes() > 0 { heard.end().cause } else { bench.log.end().cause });
+    (bench.log.messages(), cause)
+}
+
+/// As docs/c-api/messages.md says of it.
+#[test]
+fn two_ends_that_answer_with_more_than_they_read_stall_unless_one_does_otherwise() {
+    let (stalled, cause) = doubled("at once", usize::MAX);
+    assert_eq!(cause, Some(Cause::SlowPeer), "after {stalled} messages");
+    for way in ["later", "unlimited"] {
+        let (messages, cause) = doubled(way, 3 * stalled);
+        assert_eq!(cause, None, "{way}: after {messages} messages, and not {stalled}");
     }
 }

@@ -6,7 +6,7 @@ use common::dialled::Dialled;
 use common::raw::{Raw, RawListener, black_hole, welcome};
 use common::tls::{BOTH, Ca, Files, Peer, trusting};
 use dari::Cause::{self, Connect as Unreachable, Dns, Eof, HandshakeTimeout, Protocol, Refused, Tls};
-use dari::{Connect, Limits, NEVER};
+use dari::{By, Connect, Limits, NEVER};
 
 /// What a server does with who has come. `true` when it is through.
 type Serve<'a> = Box<dyn FnMut(&mut Raw) -> bool + 'a>;
@@ -22,12 +22,21 @@ fn fails(what: &str, url: &str, how: &Connect, mut serve: Serve<'_>, row: (Cause
         if let Some(server) = server.as_mut().filter(|_| !is_through) {
             is_through = serve(server);
         }
+        // Nothing of the program's waits: the request is dari's own.
+        let conn = dialled.conn;
+        assert_eq!(dialled.net().backlog(conn), 0, "{what}");
         (dialled.heard.closes() == 1).then_some(())
     });
     let end = dialled.end();
     let code = end.os_error.max(end.tls_alert).max(end.status.into());
     let text = end.text.replace(&dialled.listener.port.to_string(), "PORT");
     assert_eq!((end.cause, code, &*text), row, "{what}");
+    if end.cause == Tls {
+        // Whose alert it was.
+        let by = if text.contains("the peer sent alert") { By::Peer } else { By::Us };
+        assert_eq!(end.by, by, "{what}");
+    }
+    assert_eq!((end.unsent_bytes, end.unsent_messages), (0, 0), "{what}");
     assert_eq!(
         (end.code, end.opened, end.was_clean, dialled.heard.story().as_str()),
         (1006, false, false, "error close")
@@ -118,6 +127,10 @@ fn who_is_not_trusted() {
     }
     let text = "TLS failed: the certificate is for example.org, *.example.org, not for 127.0.0.1";
     fails("an address", "wss://127.0.0.1:PORT/", &how, shows(&names), (Tls, 42, text));
+    // It is the other who does not want to.
+    let alert = does(|server| server.say(b"\x15\x03\x03\0\x02\x02\x28"));
+    let text = "TLS failed: the peer sent alert 40 (handshake_failure): there is nothing that both sides can use";
+    fails("an alert", WSS, &how, alert, (Tls, 40, text));
 }
 
 #[test]

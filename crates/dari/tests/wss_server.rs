@@ -6,7 +6,7 @@ use common::raw::{BINARY, HELLO, Raw, TEXT, frame, next_head};
 use common::system::memory;
 use common::tls::{BOTH, Ca, Peer, Version, listen, open, trusting};
 use common::*;
-use dari::{Cause, Close, Config, ConnId, Limits, Listen, Message, Tls};
+use dari::{By, Cause, Close, Config, ConnId, Limits, Listen, Message, Tls};
 use rustls::AlertDescription;
 use std::fs;
 
@@ -142,14 +142,19 @@ fn certificates_of_clients_are_asked_for_and_looked_at() {
         let (came, seen) = comes(&mut bench, ca.client());
         if required {
             let end = came.unwrap_err();
-            assert_eq!((end.cause, end.tls_alert, end.opened), (Cause::Tls, 116, false), "{}", end.text);
+            assert_eq!(
+                (end.cause, end.by, end.tls_alert, end.opened),
+                (Cause::Tls, By::Peer, 116, false),
+                "{}",
+                end.text
+            );
             assert!(end.text.contains("it wants a certificate, and was shown none"), "{}", end.text);
         } else {
             assert_eq!((came.is_ok(), seen), (true, None));
         }
         let (came, _) = comes(&mut bench, ca.client_as(&strange));
         let end = came.unwrap_err();
-        assert_eq!((end.cause, end.tls_alert), (Cause::Tls, 48), "{}", end.text);
+        assert_eq!((end.cause, end.by, end.tls_alert), (Cause::Tls, By::Peer, 48), "{}", end.text);
         assert!(end.text.contains("it does not trust who issued the certificate"), "{}", end.text);
     }
 }

@@ -107,7 +107,7 @@ impl Engine {
                 verdict.received = closing.received.clone().map(|got| (got.code, got.reason.into_bytes()));
                 assert_eq!(closing.sent.map(|code| if code == 0 { NO_CODE } else { code }), verdict.sent);
             }
-            Event::Upgrade | Event::Http | Event::Open | Event::Refused(_) => panic!("the handshake is over"),
+            Event::Upgrade | Event::Http | Event::Open | Event::Refused { .. } => panic!("the handshake is over"),
         }
     }
 

@@ -252,7 +252,7 @@ impl Peer {
                 Seen::Http { method, target, body: request.body().into() }
             }
             Event::Open => Seen::Open { protocol: self.connection.protocol().map(Into::into) },
-            Event::Refused(status) => Seen::Refused(status),
+            Event::Refused { status, .. } => Seen::Refused(status),
             Event::Message { kind: Kind::Text, payload } => Seen::Text(self.take(payload)),
             Event::Message { kind: Kind::Binary, payload } => Seen::Binary(self.take(payload)),
             Event::Part { kind, payload, is_last } => Seen::Part { kind, payload: self.take(payload), is_last },

@@ -79,7 +79,7 @@ impl Identity {
         let key = private_key(key, key_at)?;
         let key = CertifiedKey::from_der(certs, key, &ring::default_provider()).map_err(|wrong| match wrong {
             Wrong::InconsistentKeys(_) => Error::Tls(format!("{key_at}: does not belong to {chain_at}")),
-            wrong => Error::Tls(format!("{key_at}: holds a key that can not be used ({wrong})")),
+            wrong => Error::Tls(format!("{key_at}: holds a key that can not be used ({})", failure::text(&wrong))),
         })?;
         Ok(Self { files: None, key: Arc::new(key), names })
     }

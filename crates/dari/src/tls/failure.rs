@@ -1,11 +1,17 @@
 //! What went wrong, in words that a person understands, and the alert that was said for it.
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage, OtherError, PeerIncompatible,
+};
 use std::fmt;
 
 /// Names in a certificate that are listed when it is none of them.
 const NAMES: usize = 3;
+/// What is said for more than one error.
+const CONDITION: &str = "the certificate has a condition (a critical extension) that is not known here";
+/// What is left to say of a certificate where rustls says no more.
+const NO_REASON: &str = "the certificate does not do";
 
 /// How a connection's TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,43 +73,92 @@ pub(super) fn text(error: &Error) -> String {
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             "the peer sent a record that is longer than TLS allows".to_owned()
         }
-        Error::InvalidMessage(wrong) => format!("the peer sent what is not TLS ({wrong:?})"),
-        Error::PeerMisbehaved(wrong) => format!("the peer broke a rule of TLS ({wrong:?})"),
+        Error::InvalidMessage(wrong) => format!("the peer sent what is not TLS: {}", words(wrong)),
+        Error::PeerMisbehaved(wrong) => format!("the peer broke a rule of TLS: {}", words(wrong)),
         Error::InappropriateMessage { got_type, .. } => {
-            format!("the peer sent a message out of turn ({got_type:?})")
+            format!("the peer sent a message out of turn: {}", words(got_type))
         }
         Error::InappropriateHandshakeMessage { got_type, .. } => {
-            format!("the peer sent a message out of turn ({got_type:?})")
+            format!("the peer sent a message out of turn: {}", words(got_type))
         }
+        Error::InconsistentKeys(_) => "the key does not belong to the certificate".to_owned(),
+        Error::General(why) => why.clone(),
         error => error.to_string(),
     }
 }
 
 fn certificate(wrong: &CertificateError) -> String {
-    match wrong {
-        CertificateError::Expired => "the certificate expired before it began".to_owned(),
+    let what = match wrong {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the certificate expired on {}", date(*not_after))
+            return format!("the certificate expired on {}", date(*not_after));
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("the certificate is not valid before {}", date(*not_before))
-        }
-        CertificateError::UnknownIssuer => "nobody that is trusted here has issued the certificate".to_owned(),
-        CertificateError::BadSignature => {
-            "a signature does not fit: the certificate, or its key, is not who it says".to_owned()
+            return format!("the certificate is not valid before {}", date(*not_before));
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("the certificate is for {}, not for {}", list(presented), expected.to_str())
+            return format!("the certificate is for {}, not for {}", list(presented), expected.to_str());
         }
         CertificateError::InvalidPurposeContext { required, presented } => {
-            let presented: Vec<_> = presented.iter().map(ToString::to_string).collect();
-            format!("the certificate is not made for this: for {}, and not for {required}", presented.join(", "))
+            let presented: Vec<_> = presented.iter().map(purpose).collect();
+            let (presented, required) = (presented.join(", "), purpose(required));
+            return format!("the certificate is not made for this: for {presented}, and not for {required}");
         }
-        CertificateError::BadEncoding => "the certificate can not be read".to_owned(),
-        CertificateError::UnhandledCriticalExtension => {
-            "the certificate has a condition (a critical extension) that is not known here".to_owned()
+        CertificateError::Expired => "the certificate expired before it began",
+        CertificateError::NotValidYet => "the certificate is not valid yet",
+        CertificateError::NotValidForName => "the certificate is for another name",
+        CertificateError::InvalidPurpose => "the certificate is not made for this",
+        CertificateError::UnknownIssuer => "nobody that is trusted here has issued the certificate",
+        CertificateError::BadSignature => "a signature does not fit: the certificate, or its key, is not who it says",
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate is signed in a way that is not trusted any more, or not known here"
         }
-        wrong => format!("the certificate does not do: {wrong}"),
+        CertificateError::BadEncoding => "the certificate can not be read",
+        CertificateError::UnhandledCriticalExtension => CONDITION,
+        CertificateError::Other(OtherError(wrong)) => wrong.downcast_ref().map_or(NO_REASON, odd),
+        _ => NO_REASON,
+    };
+    what.to_owned()
+}
+
+/// What rustls has no name of its own for.
+fn odd(wrong: &webpki::Error) -> &'static str {
+    match wrong {
+        webpki::Error::CaUsedAsEndEntity => {
+            "the certificate is one that issues others (a CA's): it can not stand for a server or a client"
+        }
+        webpki::Error::EndEntityUsedAsCa => "the certificate was issued by one that is no CA",
+        webpki::Error::PathLenConstraintViolated => {
+            "there are more issuers behind the certificate than the first of them allows"
+        }
+        webpki::Error::NameConstraintViolation => "the certificate has a name for which its issuer may issue none",
+        webpki::Error::MaximumPathDepthExceeded
+        | webpki::Error::MaximumPathBuildCallsExceeded
+        | webpki::Error::MaximumSignatureChecksExceeded
+        | webpki::Error::MaximumNameConstraintComparisonsExceeded => {
+            "the chain of the certificate is too long to be checked"
+        }
+        webpki::Error::UnsupportedCriticalExtension => CONDITION,
+        webpki::Error::UnsupportedCertVersion => "the certificate is not of version 3, as those for TLS are",
+        webpki::Error::EmptyEkuExtension
+        | webpki::Error::ExtensionValueInvalid
+        | webpki::Error::InvalidNetworkMaskConstraint
+        | webpki::Error::InvalidSerialNumber
+        | webpki::Error::MalformedDnsIdentifier
+        | webpki::Error::MalformedExtensions
+        | webpki::Error::MalformedNameConstraint
+        | webpki::Error::SignatureAlgorithmMismatch
+        | webpki::Error::UnsupportedNameType => "the certificate is not made by the rules of RFC 5280",
+        _ => NO_REASON,
+    }
+}
+
+fn purpose(purpose: &ExtendedKeyPurpose) -> String {
+    match purpose {
+        ExtendedKeyPurpose::Other(oid) => {
+            format!("purpose {}", oid.iter().map(ToString::to_string).collect::<Vec<_>>().join("."))
+        }
+        known => known.to_string(),
     }
 }
 
@@ -141,7 +196,7 @@ fn incompatible(wrong: &PeerIncompatible) -> String {
             return "the peer names no kinds of signature, as those do who speak nothing newer than TLS 1.1"
                 .to_owned();
         }
-        wrong => return format!("the peer lacks what is needed here ({wrong:?})"),
+        wrong => return format!("the peer lacks what is needed here: {}", words(wrong)),
     };
     format!("the peer and this side have no common {what}")
 }
@@ -165,17 +220,27 @@ fn received(alert: AlertDescription) -> String {
 
 /// The name of an alert as RFC 8446 writes it: `bad_certificate`.
 fn name(alert: AlertDescription) -> String {
-    let Some(known) = alert.as_str() else { return "unknown".to_owned() };
-    let mut name = String::new();
+    alert.as_str().map_or_else(|| "unknown".to_owned(), |known| apart(known, '_'))
+}
+
+/// What rustls calls `SelectedUnofferedCipherSuite` or `MissingData("ServerHello")`, as words of a sentence.
+fn words(name: &impl fmt::Debug) -> String {
+    let name = format!("{name:?}");
+    apart(name.split(['(', ' ']).next().unwrap_or_default(), ' ')
+}
+
+/// The words of a name, which begin with capitals, in small letters and with something between them.
+fn apart(name: &str, between: char) -> String {
+    let mut words = String::new();
     let mut after_small = false;
-    for letter in known.chars() {
+    for letter in name.chars() {
         if after_small && letter.is_ascii_uppercase() {
-            name.push('_');
+            words.push(between);
         }
-        after_small = letter.is_ascii_lowercase();
-        name.push(letter.to_ascii_lowercase());
+        after_small = letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        words.push(letter.to_ascii_lowercase());
     }
-    name
+    words
 }
 
 /// The day, as ISO 8601 writes it. Years begin in March here: a leap day is the last of one.

@@ -10,7 +10,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{CommonState, Error as Wrong};
+use rustls::{CommonState, Error as Wrong, HandshakeKind, ProtocolVersion};
 use std::mem;
 
 /// The longest plaintext of a record (RFC 8446 5.1).
@@ -187,6 +187,18 @@ impl Session {
 
     pub(crate) fn is_handshaking(&self) -> bool {
         self.side.common().is_handshaking()
+    }
+
+    /// What the handshake has come to, for a log.
+    pub(crate) fn agreed(&self) -> &'static str {
+        let common = self.side.common();
+        let is_resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
+        match (common.protocol_version(), is_resumed) {
+            (Some(ProtocolVersion::TLSv1_3), false) => "TLS 1.3",
+            (Some(ProtocolVersion::TLSv1_3), true) => "TLS 1.3, resumed",
+            (_, false) => "TLS 1.2",
+            (_, true) => "TLS 1.2, resumed",
+        }
     }
 
     /// The certificate (DER) that the peer has shown, if it has.

@@ -2,6 +2,7 @@
 
 mod files;
 mod handshake;
+mod odd;
 mod shown;
 mod stream;
 
@@ -35,6 +36,15 @@ impl Ca {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Somebody whom this one has certified, as an issuer or not.
+    pub(super) fn certify(&self, name: &str, is_ca: IsCa, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = is_ca;
+        params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
+        Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
     pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
@@ -57,6 +67,12 @@ impl Ca {
 }
 
 impl Made {
+    /// With these certificates behind its own.
+    pub(super) fn through(mut self, between: &[&Ca]) -> Self {
+        between.iter().for_each(|ca| self.cert.push_str(&ca.pem()));
+        self
+    }
+
     pub(super) fn tls(&self) -> Tls {
         Tls::server_pem(self.cert.as_bytes(), self.key.as_bytes()).unwrap()
     }

@@ -1,8 +1,12 @@
 //! Who is let in, who is not, and what is said then.
 
 use super::*;
+use crate::{Config, Connect, Handler, Level, Listen, Log, Loop};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::{HandshakeKind, ProtocolVersion};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
 
 #[test]
 fn both_versions_are_spoken_with_http_inside() {
@@ -233,5 +237,40 @@ fn one_role_does_not_do_for_the_other() {
     for host in ["", "exa mple.org", "-", "a..b", "[::1]", "\0"] {
         let refused = Session::client(&client, host, &mut Vec::new()).err();
         assert_eq!(refused, Some(Error::Argument(format!("{host:?} is neither a host name nor an address"))));
+    }
+}
+
+#[test]
+fn the_log_tells_which_connections_resumed_another() {
+    struct Quiet;
+    impl Handler for Quiet {}
+    let ca = Ca::new("test");
+    for (version, words) in BOTH.into_iter().zip(["open, TLS 1.3", "open, TLS 1.2"]) {
+        let opens = Rc::new(RefCell::new(Vec::new()));
+        let heard = Rc::clone(&opens);
+        let log = Log::new(Level::Debug, move |_, line| {
+            if line.event == "open" {
+                heard.borrow_mut().push(line.text.clone());
+            }
+        });
+        let mut event_loop = Loop::new(Config { log: Some(log), ..Config::default() }).unwrap();
+        let server = only(&ca.issue(&["localhost"]).tls(), version);
+        let how = Listen { tls: Some(server), ..Listen::default() };
+        let listener = event_loop.net().listen("127.0.0.1:0", how, Box::new(Quiet)).unwrap();
+        let url = format!("wss://localhost:{}/", event_loop.net().listener_port(listener).unwrap());
+        let client = trusting(&ca);
+        let start = Instant::now();
+        for round in 1..=3 {
+            let how = Connect { tls: Some(client.clone()), ..Connect::default() };
+            let conn = event_loop.net().connect(&url, how, Box::new(Quiet)).unwrap();
+            while opens.borrow().len() < 2 * round {
+                assert!(start.elapsed() < Duration::from_secs(20), "{:?}", opens.borrow());
+                event_loop.turn(Some(1)).unwrap();
+            }
+            event_loop.net().abort(conn).unwrap();
+        }
+        // Both sides of each.
+        let resumed = format!("{words}, resumed");
+        assert_eq!(*opens.borrow(), [words, words, &resumed, &resumed, &resumed, &resumed]);
     }
 }
