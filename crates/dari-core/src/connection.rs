@@ -345,6 +345,7 @@ impl Connection {
     /// The common case of sending, for those who want it fast: the head of the one frame that `message` is, if nothing
     /// about it is special. If it is, [`send_with`](Self::send_with) knows what to do. `is_checked`: as for
     /// [`send_checked`](Self::send_checked).
+    #[inline]
     pub fn head_of_whole(&self, message: Message<'_>, is_checked: bool) -> Option<Head> {
         let is_special =
             self.state != State::Open || self.is_client || self.agreed.is_some() || self.sending.is_some();

@@ -178,6 +178,7 @@ pub struct Head {
 }
 
 impl Head {
+    #[inline]
     pub(crate) fn new(first: First, key: Option<[u8; 4]>, len: usize) -> Self {
         let mut head = Self { bytes: [0; MAX_HEADER], len: 2 };
         let masked = if key.is_some() { 0x80 } else { 0 };
@@ -207,6 +208,7 @@ impl Head {
     }
 
     /// Appends it. `out` has room for the longest.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
         let end = out.len() + self.len;
         // Bytes whose number is known are moved without a call.

@@ -7,6 +7,7 @@
 const STEP: usize = 64;
 
 /// XORs `bytes`, which begin `offset` bytes into their frame's payload, with `key`.
+#[inline]
 pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
     let mut key = key;
     key.rotate_left((offset % 4) as usize);

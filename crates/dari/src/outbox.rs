@@ -139,6 +139,7 @@ impl Outbox {
     }
 
     /// Appends a frame.
+    #[inline]
     pub(crate) fn push_frame(&mut self, head: Head, payload: &[u8]) -> Result<(), TryReserveError> {
         let tail = self.tail();
         tail.try_reserve(MAX_HEADER + payload.len())?;
@@ -180,13 +181,19 @@ impl Outbox {
     }
 
     /// Says that a message ends here.
+    #[inline]
     pub(crate) fn end_message(&mut self) {
         if self.is_empty() {
             return;
         }
-        if !self.apart {
-            return self.ends.push_back(self.gone + self.len() as u64);
+        if self.apart {
+            self.end_apart();
+        } else {
+            self.ends.push_back(self.gone + self.len() as u64);
         }
+    }
+
+    fn end_apart(&mut self) {
         self.close_tail();
         // What of it was written through at once is not there any more.
         let begin = self.begin.min(self.chunks.len());

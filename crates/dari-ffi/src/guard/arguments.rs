@@ -18,6 +18,7 @@ pub(crate) fn argument(text: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::new(DARI_ERR_ARGUMENT, text)
 }
 
+#[cold]
 pub(crate) fn null(name: &str) -> Refusal {
     argument(format!("{name} is NULL"))
 }
@@ -82,14 +83,25 @@ pub(crate) fn put_bytes(buffer: *mut c_void, bytes: &[u8]) {
 }
 
 /// Bytes of C.
+#[inline]
 pub(crate) fn bytes<'a>(name: &str, data: *const c_void, len: usize) -> Result<&'a [u8], Refusal> {
     match (data.is_null(), len) {
         (_, 0) => Ok(&[]),
-        (true, _) => Err(argument(format!("{name} is NULL, but its length is {len}"))),
-        (false, _) if isize::try_from(len).is_err() => Err(argument(format!("a length of {len} is no length"))),
+        (true, _) => Err(no_bytes(name, len)),
+        (false, _) if isize::try_from(len).is_err() => Err(no_length(len)),
         // SAFETY: promised.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) }),
     }
+}
+
+#[cold]
+fn no_bytes(name: &str, len: usize) -> Refusal {
+    argument(format!("{name} is NULL, but its length is {len}"))
+}
+
+#[cold]
+fn no_length(len: usize) -> Refusal {
+    argument(format!("a length of {len} is no length"))
 }
 
 /// A message of C, and whether it is to be compressed.
@@ -107,12 +119,18 @@ pub(crate) fn message<'a>(
     Ok((part(kind & !(DARI_COMPRESS | DARI_PLAIN), data, len)?, squeeze))
 }
 
+#[cold]
+fn no_kind(kind: dari_kind_t) -> Refusal {
+    argument(format!("kind {kind} is neither DARI_TEXT nor DARI_BINARY"))
+}
+
 /// A part of a message of C, which is never compressed.
+#[inline]
 pub(crate) fn part<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Result<Message<'a>, Refusal> {
     let kind = match kind {
         DARI_TEXT => Kind::Text,
         DARI_BINARY => Kind::Binary,
-        _ => return Err(argument(format!("kind {kind} is neither DARI_TEXT nor DARI_BINARY"))),
+        _ => return Err(no_kind(kind)),
     };
     Ok(Message { kind, data: bytes("data", data, len)? })
 }
