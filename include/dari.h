@@ -111,6 +111,9 @@ typedef uint32_t dari_kind_t;
 // For dari_listen_t, a bit: the limits of one address hold for loopback
 // addresses and unix sockets, too.
 #define DARI_LISTEN_LIMIT_LOOPBACK 1u
+// A bit: other listeners with this bit, of the same user, may have the same
+// address and port; the system spreads connections over them (SO_REUSEPORT).
+#define DARI_LISTEN_REUSE_PORT 2u
 
 // In dari_limited_t, why peers were turned away: max_conns.
 #define DARI_LIMITED_CONNS 1u
@@ -492,7 +495,7 @@ typedef struct {
     // Connections of one address in a second, four times as many in a burst.
     // Default 256. Not for those either.
     size_t connects_per_second_per_ip;
-    // Bits: DARI_LISTEN_LIMIT_LOOPBACK.
+    // Bits: DARI_LISTEN_LIMIT_LOOPBACK, DARI_LISTEN_REUSE_PORT.
     uint32_t flags;
     // 0.
     uint32_t reserved;
