@@ -782,6 +782,18 @@ DARI_API dari_status_t dari_remote_close(const dari_remote_t *remote, dari_conn_
 DARI_API dari_status_t dari_remote_publish(const dari_remote_t *remote, const char *topic,
                                            dari_kind_t kind, const void *data, size_t len);
 
+// Publishes to `topic` on `count` loops, from any thread.
+//
+// As dari_remote_publish for each of them, but the message is checked and
+// copied once for all. `except` does not get it, on whichever loop it is; id
+// 0 excepts nobody. `*taken`, which may be NULL, is how many loops will do
+// it: one that is gone, or for which so much waits that this finds no room,
+// is passed over.
+DARI_API dari_status_t dari_remote_publish_all(dari_remote_t *const *remotes, size_t count,
+                                               const char *topic, dari_conn_t except,
+                                               dari_kind_t kind, const void *data, size_t len,
+                                               size_t *taken);
+
 // Frees a remote, from any thread. What it has asked for still happens.
 //
 // NULL is fine.
