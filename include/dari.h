@@ -111,6 +111,9 @@ typedef uint32_t dari_kind_t;
 // For dari_listen_t, a bit: the limits of one address hold for loopback
 // addresses and unix sockets, too.
 #define DARI_LISTEN_LIMIT_LOOPBACK 1u
+// A bit: other listeners with this bit, of the same user, may have the same
+// address and port; the system spreads connections over them (SO_REUSEPORT).
+#define DARI_LISTEN_REUSE_PORT 2u
 
 // In dari_limited_t, why peers were turned away: max_conns.
 #define DARI_LIMITED_CONNS 1u
@@ -497,7 +500,7 @@ typedef struct {
     // Connections of one address in a second, four times as many in a burst.
     // Default 256. Not for those either.
     size_t connects_per_second_per_ip;
-    // Bits: DARI_LISTEN_LIMIT_LOOPBACK.
+    // Bits: DARI_LISTEN_LIMIT_LOOPBACK, DARI_LISTEN_REUSE_PORT.
     uint32_t flags;
     // 0.
     uint32_t reserved;
@@ -783,6 +786,18 @@ DARI_API dari_status_t dari_remote_close(const dari_remote_t *remote, dari_conn_
 // then. DARI_ERR_TOO_BIG: it is longer than all that may wait.
 DARI_API dari_status_t dari_remote_publish(const dari_remote_t *remote, const char *topic,
                                            dari_kind_t kind, const void *data, size_t len);
+
+// Publishes to `topic` on `count` loops, from any thread.
+//
+// As dari_remote_publish for each of them, but the message is checked and
+// copied once for all. `except` does not get it, on whichever loop it is; id
+// 0 excepts nobody. `*taken`, which may be NULL, is how many loops will do
+// it: one that is gone, or for which so much waits that this finds no room,
+// is passed over.
+DARI_API dari_status_t dari_remote_publish_all(dari_remote_t *const *remotes, size_t count,
+                                               const char *topic, dari_conn_t except,
+                                               dari_kind_t kind, const void *data, size_t len,
+                                               size_t *taken);
 
 // Frees a remote, from any thread. What it has asked for still happens.
 //

@@ -1094,6 +1094,14 @@ public:
     status publish(zstring topic, const message &what) const noexcept {
         return dari_remote_publish(raw(), topic.c_str(), what.kind(), what.data().data(), what.size());
     }
+    // Publishes on all of these loops, to everybody but `except`; `taken` is how many will do it.
+    static status publish_all(const std::vector<remote> &on, zstring topic, const message &what, conn_id except = {},
+                              std::size_t *taken = nullptr) {
+        std::vector<dari_remote_t *> raw;
+        for (const remote &each : on) raw.push_back(each.raw_.get());
+        return dari_remote_publish_all(raw.data(), raw.size(), topic.c_str(), except, what.kind(), what.data().data(),
+                                       what.size(), taken);
+    }
     const dari_remote_t *raw() const noexcept { return raw_.get(); }
 
 private:

@@ -218,6 +218,10 @@ static int32_t l_remote_publish(void) {
     return dari_remote_publish(cell.remote, "topic", DARI_TEXT, "from afar", 9);
 }
 
+static int32_t l_remote_publish_all(void) {
+    return dari_remote_publish_all(&cell.remote, 1, "topic", (dari_conn_t){0}, DARI_TEXT, "from afar", 9, NULL);
+}
+
 /* Those that call hooks, where it may be: they end by themselves. */
 static void outside(void) {
     if (cell.in_hook || cell.dropping) return;
@@ -287,6 +291,7 @@ static struct loop_call LOOP_CALLS[] = {
     {"dari_remote_new", "remote", "...x-", l_remote, 0},
     {"dari_remote_call", "remote_call", "...s-", l_remote_call, 0},
     {"dari_remote_publish", "remote_publish", "...s-", l_remote_publish, 0},
+    {"dari_remote_publish_all", "remote_publish_all", "....-", l_remote_publish_all, 0},
     {"dari_remote_stop", "remote_stop", "....-", l_remote_stop, 0},
     {"dari_loop_turn", "turn", "x.xx-", l_turn, 0},
     {"dari_loop_run", "run", "x.xx-", l_run, 0},

@@ -249,7 +249,8 @@ static void note(enum verb verb, struct guest *guest) {
 
 /* A queue was full when more was to be sent. */
 static void note_full(struct guest *guest) {
-    if (cell.slow != DARI_SLOW_CLOSE || !(guest->is & (OPEN | PARTS | FULL))) return;
+    /* Clients have limits of their own: the defaults. */
+    if (cell.slow != DARI_SLOW_CLOSE || guest->dial || !(guest->is & (OPEN | PARTS | FULL))) return;
     guest->is = CLOSING | OVER;
     guest->ended = 1;
 }

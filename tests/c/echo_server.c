@@ -7,12 +7,14 @@
 // "listening on ADDRESS" with the port it got. SIGINT and SIGTERM end it in
 // order: 1001 to every peer, exit 0. SIGHUP has it read the files of --tls
 // again: "reloaded", or "not reloaded LINE".
+#define _POSIX_C_SOURCE 200809L
 #include "options.h"
 #include <dari.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 
-enum { MOST_PROXIES = 16 };
+enum { MOST_PROXIES = 16, MOST_THREADS = 64 };
 
 struct options {
     int broadcast, stats;
@@ -27,7 +29,9 @@ struct options {
 
 static const char EVERYBODY[] = "everybody";
 static const dari_conn_t NOBODY = {0};
-static dari_remote_t *remote;
+static dari_remote_t *remotes[MOST_THREADS]; // As many as there are loops.
+static size_t threads = 1;
+static pthread_barrier_t all_listen;
 static volatile sig_atomic_t ending, reloading;
 
 static void on_log(void *user, dari_loop_t *loop, const dari_log_t *line);
@@ -95,6 +99,13 @@ static int set_stats(void *user, char *value) {
     return 0;
 }
 
+static int set_threads(void *user, char *value) {
+    struct options *options = user;
+    if (option_number(value, &threads) < 0 || threads < 1 || threads > MOST_THREADS) return -1;
+    if (threads > 1) options->how.flags |= DARI_LISTEN_REUSE_PORT;
+    return 0;
+}
+
 static int tls_failed(void) {
     fprintf(stderr, "echo_server: %s\n", dari_last_error());
     return -1;
@@ -126,7 +137,8 @@ static const struct option TABLE[] = {
     {"--tls", "CERT KEY", "PEM files to show; once more for each other name (SNI)", set_tls},
     {"--client-ca", "FILE", "behind --tls: who has issued what every client has to show", set_client_ca},
     {"--log", "LEVEL", "error, warn, info, debug or trace: the log, to standard error", set_log},
-    {"--stats", NULL, "what the loop has counted, as a line of JSON, at the end", set_stats},
+    {"--stats", NULL, "what each loop has counted, as a line of JSON, at the end", set_stats},
+    {"--threads", "N", "so many loops, each in a thread of its own, on one port", set_threads},
 };
 
 #define LIMIT(field) NUMBER(struct options, limits, field)
@@ -175,7 +187,7 @@ static void on_signal(int number_of_it) {
     } else {
         ending = 1;
     }
-    dari_remote_stop(remote);
+    dari_remote_stop(remotes[0]);
 }
 
 // Runs, and reads certificates again whenever it is told to.
@@ -204,41 +216,93 @@ static void on_broadcast(void *user, dari_loop_t *loop, dari_conn_t conn, const 
     dari_loop_publish(loop, EVERYBODY, NOBODY, message->kind, message->data, message->len);
 }
 
+static void on_broadcast_to_all(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message) {
+    (void)user, (void)loop, (void)conn;
+    dari_remote_publish_all(remotes, threads, EVERYBODY, NOBODY, message->kind, message->data, message->len, NULL);
+}
+
+// What all threads listen with.
+struct server {
+    const struct options *options;
+    char address[256];
+};
+
+struct thread {
+    const struct server *server;
+    dari_remote_t **remote;
+    pthread_t id;
+};
+
+static dari_loop_t *listen_at(const struct server *server, dari_remote_t **remote, unsigned *port) {
+    const struct options *options = server->options;
+    dari_handler_t handler = {.struct_size = sizeof handler};
+    dari_listener_t listener;
+    dari_loop_t *loop;
+    handler.open = options->broadcast ? on_open : NULL;
+    handler.message = !options->broadcast ? on_message : threads > 1 ? on_broadcast_to_all : on_broadcast;
+    if (dari_loop_new(&options->loop, &loop) < 0 || dari_remote_new(loop, remote) < 0 ||
+        dari_loop_listen(loop, server->address, &options->how, &handler, &listener) < 0) {
+        fprintf(stderr, "echo_server: %s\n", dari_last_error());
+        exit(1);
+    }
+    *port = dari_listener_port(loop, listener);
+    return loop;
+}
+
+static void end(dari_loop_t *loop, const struct options *options) {
+    if (options->stats) print_stats(loop);
+    dari_loop_free(loop);
+}
+
+static void *serve(void *user) {
+    const struct thread *thread = user;
+    unsigned port;
+    dari_loop_t *loop = listen_at(thread->server, thread->remote, &port);
+    pthread_barrier_wait(&all_listen);
+    dari_loop_run(loop);
+    end(loop, thread->server->options);
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     static const struct command command = {
         "echo_server", "ADDRESS", TABLE, sizeof TABLE / sizeof *TABLE, NUMBERS, sizeof NUMBERS / sizeof *NUMBERS};
     static const char *const any[] = {"*", NULL};
+    static struct thread others[MOST_THREADS];
     struct options options = {
         .limits = {.struct_size = sizeof options.limits},
         .how = {.struct_size = sizeof options.how, .limits = &options.limits, .origins = any},
         .loop = {.struct_size = sizeof options.loop}};
-    dari_handler_t handler = {.struct_size = sizeof handler};
+    struct server server = {.options = &options};
     const char *address = command_parse(&command, argc, argv, &options), *colon;
-    dari_listener_t listener;
     dari_loop_t *loop;
     unsigned port;
 
-    if (address == NULL) return 2;
-    handler.open = options.broadcast ? on_open : NULL;
-    handler.message = options.broadcast ? on_broadcast : on_message;
-    if (dari_loop_new(&options.loop, &loop) < 0 || dari_remote_new(loop, &remote) < 0 ||
-        dari_loop_listen(loop, address, &options.how, &handler, &listener) < 0) {
-        fprintf(stderr, "echo_server: %s\n", dari_last_error());
-        return 1;
+    if (address == NULL || strlen(address) + sizeof "65535" > sizeof server.address) return 2;
+    strcpy(server.address, address);
+    loop = listen_at(&server, &remotes[0], &port);
+    colon = strrchr(address, ':');
+    // The others take the port that the first one got.
+    if (port != 0 && colon != NULL)
+        snprintf(server.address, sizeof server.address, "%.*s:%u", (int)(colon - address), address, port);
+    pthread_barrier_init(&all_listen, NULL, (unsigned)threads);
+    for (size_t i = 1; i < threads; i++) {
+        others[i] = (struct thread){.server = &server, .remote = &remotes[i]};
+        if (pthread_create(&others[i].id, NULL, serve, &others[i]) != 0) return 1;
     }
+    pthread_barrier_wait(&all_listen);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
-    port = dari_listener_port(loop, listener);
-    colon = strrchr(address, ':');
-    if (port == 0 || colon == NULL) printf("listening on %s\n", address);
-    else printf("listening on %.*s:%u\n", (int)(colon - address), address, port);
+    printf("listening on %s\n", server.address);
     fflush(stdout);
 
     run(loop, options.tls);
-    if (options.stats) print_stats(loop);
-    dari_loop_free(loop);
-    dari_remote_free(remote);
+    for (size_t i = 1; i < threads; i++) dari_remote_stop(remotes[i]);
+    end(loop, &options);
+    for (size_t i = 1; i < threads; i++) pthread_join(others[i].id, NULL);
+    for (size_t i = 0; i < threads; i++) dari_remote_free(remotes[i]);
+    pthread_barrier_destroy(&all_listen);
     dari_tls_free(options.tls);
     return 0;
 }

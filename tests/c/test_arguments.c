@@ -176,6 +176,7 @@ static void lengths_that_are_none_are_refused(void) {
         CHECK_ERROR(dari_payload_new(DARI_BINARY, "x", len, &payload), DARI_ERR_ARGUMENT, words);
         CHECK_ERROR(dari_remote_send(remote, conn, DARI_TEXT, "x", len), DARI_ERR_ARGUMENT, words);
         CHECK_ERROR(dari_remote_publish(remote, "t", DARI_TEXT, "x", len), DARI_ERR_ARGUMENT, words);
+        CHECK_ERROR(dari_remote_publish_all(&remote, 1, "t", NOBODY, DARI_TEXT, "x", len, NULL), DARI_ERR_ARGUMENT, words);
         CHECK_ERROR(dari_tls_server_new_pem("x", len, "x", 1, &tls), DARI_ERR_ARGUMENT, words);
         CHECK_ERROR(dari_tls_server_new_pem("x", 1, "x", len, &tls), DARI_ERR_ARGUMENT, words);
         CHECK_ERROR(dari_conn_respond(pair.loop, conn, 200, NULL, 0, "x", len), DARI_ERR_ARGUMENT, words);

@@ -193,7 +193,7 @@ static void this_machine_is_exempt_unless_it_is_asked_for(void) {
 }
 
 static void flags_that_are_none_are_refused(void) {
-    const dari_listen_t how = {.struct_size = sizeof how, .flags = 2};
+    const dari_listen_t how = {.struct_size = sizeof how, .flags = 4};
     const dari_handler_t quiet = {.struct_size = sizeof quiet};
     dari_loop_t *loop;
     CHECK(dari_loop_new(NULL, &loop) == DARI_OK);

@@ -205,9 +205,13 @@ static void remote_calls_come_from_other_threads_and_are_freed_once() {
     pair both({}, client);
     CHECK(both.server.subscribe("news"));
     const dari::remote remote(both.loop);
+    std::vector<dari::remote> all;
+    all.emplace_back(both.loop);
     std::thread([&, id = dari::conn_id(both.server)] {
         CHECK(remote.send(id, "sent "));
+        std::size_t taken = 0;
         CHECK(remote.publish("news", "published "));
+        CHECK(dari::remote::publish_all(all, "news", "to all ", {}, &taken) && taken == 1);
         CHECK(remote.call([id, held = token.hold(), text = std::make_unique<std::string>("called ")](dari::loop_ref loop) {
             loop.at(id).send(*text);
         }));
@@ -216,7 +220,7 @@ static void remote_calls_come_from_other_threads_and_are_freed_once() {
         CHECK(token.count() == 2);
     }).join();
     both.loop.run();
-    CHECK(heard == "sent published called 4000");
+    CHECK(heard == "sent published to all called 4000");
     CHECK(token.count() == 0);
 }
 

@@ -106,6 +106,53 @@ static void one_loop_has_many_listeners(void) {
     pair_free(&pair);
 }
 
+/* Each on a loop of its own, as if in a thread of its own. */
+static void loops_share_a_port_if_all_of_them_say_so(void) {
+    enum { LOOPS = 3, MOST = 200 };
+    const dari_listen_t how = {.struct_size = sizeof how, .flags = DARI_LISTEN_REUSE_PORT};
+    const dari_listen_t alone = {.struct_size = sizeof alone};
+    struct side sides[LOOPS];
+    dari_loop_t *loops[LOOPS];
+    dari_listener_t listener;
+    char address[32] = "127.0.0.1:0";
+    int fds[MOST], count = 0, reached = 0;
+    uint16_t port = 0;
+    memset(sides, 0, sizeof sides);
+    for (int i = 0; i < LOOPS; i++) {
+        const dari_handler_t handler = side_handler(&sides[i]);
+        CHECK(dari_loop_new(NULL, &loops[i]) == DARI_OK);
+        CHECK(dari_loop_listen(loops[i], address, &how, &handler, &listener) == DARI_OK);
+        port = dari_listener_port(loops[i], listener);
+        snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)port);
+        CHECK_ERROR(dari_loop_listen(loops[i], address, &alone, &handler, &listener), DARI_ERR_SYSTEM, address);
+        CHECK_ERROR(dari_loop_listen(loops[i], "unix:@dari", &how, &handler, &listener), DARI_ERR_ARGUMENT, "port");
+    }
+    /* So many that they do not all get to the same ones. */
+    while (reached < LOOPS && count < MOST) {
+        raw_send(fds[count++] = raw_connect(port), RAW_UPGRADE);
+        reached = 0;
+        for (int i = 0; i < LOOPS; i++) {
+            CHECK(dari_loop_turn(loops[i], 1) == DARI_OK);
+            reached += side_heard(&sides[i], 'o');
+        }
+    }
+    CHECK(reached == LOOPS);
+    while (count > 0) close(fds[--count]);
+    for (int i = 0; i < LOOPS; i++) CHECK(dari_loop_free(loops[i]) == DARI_OK);
+}
+
+static void a_port_that_one_has_alone_says_so(void) {
+    struct pair pair;
+    const dari_listen_t how = {.struct_size = sizeof how, .flags = DARI_LISTEN_REUSE_PORT};
+    const dari_handler_t quiet = {.struct_size = sizeof quiet};
+    char address[32];
+    pair_open(&pair, NULL, NULL);
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)pair.port);
+    CHECK_ERROR(dari_loop_listen(pair.loop, address, &how, &quiet, NULL), DARI_ERR_SYSTEM,
+                "which a socket without reuse_port has, or another user's");
+    pair_free(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(ipv6_has_ports_and_peers),
@@ -113,6 +160,8 @@ int main(int argc, char **argv) {
         TEST(unix_sockets_have_paths_or_names_and_no_port),
         TEST(connections_stay_when_their_listener_goes),
         TEST(one_loop_has_many_listeners),
+        TEST(loops_share_a_port_if_all_of_them_say_so),
+        TEST(a_port_that_one_has_alone_says_so),
     };
     return check_run(tests, sizeof tests / sizeof tests[0], argc, argv);
 }

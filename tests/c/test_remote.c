@@ -75,8 +75,9 @@ static void a_call_may_do_what_a_hook_may(void) {
 
 static void wrong_arguments_are_told_at_the_call(void) {
     struct pair pair;
-    dari_remote_t *remote;
+    dari_remote_t *remote, *both[2] = {NULL, NULL};
     dari_conn_t conn;
+    size_t taken;
     char topic[1026], reason[125];
     memset(topic, 't', sizeof topic - 1);
     topic[sizeof topic - 1] = '\0';
@@ -85,6 +86,7 @@ static void wrong_arguments_are_told_at_the_call(void) {
     pair_open(&pair, NULL, NULL);
     conn = pair.server.conn;
     CHECK(dari_remote_new(pair.loop, &remote) == DARI_OK);
+    both[0] = remote;
 
     CHECK_ERROR(dari_remote_send(NULL, conn, DARI_TEXT, "x", 1), DARI_ERR_ARGUMENT, "remote is NULL");
     CHECK_ERROR(dari_remote_close(NULL, conn, 1000, NULL), DARI_ERR_ARGUMENT, "remote is NULL");
@@ -102,6 +104,18 @@ static void wrong_arguments_are_told_at_the_call(void) {
     CHECK_ERROR(dari_remote_close(remote, conn, 0, "why"), DARI_ERR_ARGUMENT, "");
     CHECK_ERROR(dari_remote_close(remote, conn, 1000, "\xff"), DARI_ERR_ARGUMENT, "reason is not UTF-8");
     CHECK_ERROR(dari_remote_close(remote, conn, 1000, reason), DARI_ERR_TOO_BIG, "");
+
+    taken = 7;
+    CHECK_ERROR(dari_remote_publish_all(NULL, 1, "t", NOBODY, DARI_TEXT, "x", 1, &taken), DARI_ERR_ARGUMENT,
+                "remotes is NULL");
+    CHECK(taken == 0);
+    CHECK_ERROR(dari_remote_publish_all(both, 2, "t", NOBODY, DARI_TEXT, "x", 1, NULL), DARI_ERR_ARGUMENT,
+                "remotes[1] is NULL");
+    CHECK_ERROR(dari_remote_publish_all(both, SIZE_MAX, "t", NOBODY, DARI_TEXT, "x", 1, NULL), DARI_ERR_ARGUMENT,
+                "remotes are more");
+    CHECK_ERROR(dari_remote_publish_all(both, 1, "", NOBODY, DARI_TEXT, "x", 1, NULL), DARI_ERR_ARGUMENT, "1 to 1024");
+    CHECK_ERROR(dari_remote_publish_all(both, 1, "t", NOBODY, DARI_TEXT, "\xff", 1, NULL), DARI_ERR_ARGUMENT, "UTF-8");
+    CHECK(dari_remote_publish_all(NULL, 0, "t", NOBODY, DARI_TEXT, "x", 1, &taken) == DARI_OK && taken == 0);
 
     /* Nothing of it has come through. */
     CHECK(dari_remote_send(remote, conn, DARI_TEXT, NULL, 0) == DARI_OK);
@@ -334,6 +348,34 @@ static void a_signal_handler_can_stop_a_loop_that_waits(void) {
     CHECK(dari_loop_free(loop) == DARI_OK);
 }
 
+static void one_call_publishes_on_every_loop_that_has_room(void) {
+    struct pair pairs[2];
+    dari_loop_t *gone;
+    dari_remote_t *remotes[3];
+    size_t taken = 0;
+    for (int i = 0; i < 2; i++) {
+        pair_open(&pairs[i], NULL, NULL);
+        CHECK(dari_remote_new(pairs[i].loop, &remotes[i]) == DARI_OK);
+        CHECK(dari_conn_subscribe(pairs[i].loop, pairs[i].server.conn, "all") == DARI_OK);
+    }
+    CHECK(dari_loop_new(NULL, &gone) == DARI_OK);
+    CHECK(dari_remote_new(gone, &remotes[2]) == DARI_OK);
+    CHECK(dari_remote_publish_all(remotes, 3, "all", NOBODY, DARI_TEXT, "everybody", 9, &taken) == DARI_OK);
+    CHECK(taken == 3);
+    CHECK(dari_loop_free(gone) == DARI_OK);
+    CHECK(dari_remote_publish_all(remotes, 3, "all", pairs[1].server.conn, DARI_TEXT, "not one", 7, &taken) == DARI_OK);
+    CHECK(taken == 2);
+    for (int i = 0; i < MOST - 2; i++) CHECK(dari_remote_call(remotes[0], NULL, NULL, NULL) == DARI_OK);
+    CHECK(dari_remote_publish_all(remotes, 3, "all", NOBODY, DARI_BINARY, "room", 4, &taken) == DARI_OK);
+    CHECK(taken == 1);
+    TURN_UNTIL(pairs[1].loop, strcmp(pairs[1].client.heard, "omm") == 0);
+    TURN_UNTIL(pairs[0].loop, strcmp(pairs[0].client.heard, "omm") == 0);
+    CHECK(strcmp(pairs[0].client.text, "not one") == 0 && strcmp(pairs[1].client.text, "room") == 0);
+    CHECK(pairs[1].client.kind == DARI_BINARY);
+    for (int i = 0; i < 3; i++) dari_remote_free(remotes[i]);
+    for (int i = 0; i < 2; i++) pair_free(&pairs[i]);
+}
+
 static void *stop(void *argument) {
     CHECK(dari_remote_stop(argument) == DARI_OK);
     return NULL;
@@ -361,6 +403,7 @@ int main(int argc, char **argv) {
         TEST(when_the_loop_is_gone_every_call_says_so),
         TEST(at_most_so_many_entries_wait_and_none_is_lost),
         TEST(at_most_so_many_bytes_wait_and_none_is_lost),
+        TEST(one_call_publishes_on_every_loop_that_has_room),
         TEST(a_signal_handler_can_stop_the_loop),
         TEST(a_signal_handler_can_stop_a_loop_that_waits),
         TEST(another_thread_can_stop_a_loop_that_waits),

@@ -142,9 +142,52 @@ check "echo_server --log: and why each has ended" waits server.err "the peer clo
 check "echo_server --stats: ends in order" ends_on TERM "$pid"
 check "echo_server --stats: and has counted" waits server '{"accepted":2,"dialled":0,"open":0,"opened":1,'
 check "echo_server --stats: also by cause" waits server '"closes":{"1":1,"23":1}}'
+serve echo_server 127.0.0.1:0 --threads 3 --broadcast --stats
+talk 3 ned "ws://127.0.0.1:$port/"
+talk 4 olga "ws://127.0.0.1:$port/"
+say 3 "across threads"
+check "echo_server --threads: one port, whichever loop" waits olga "across threads"
+check "echo_server --threads: the speaker hears it, too" waits ned "across threads"
+hang_up 3
+hang_up 4
+wait "$ned" "$olga"
+check "echo_server --threads: all end in order" ends_on TERM "$pid"
+check "echo_server --threads: each has counted" [ "$(grep -c accepted "$dir/server")" -eq 3 ]
 serve echo_server "unix:$dir/socket"
 check "echo_server: a unix socket" waits server "listening on unix:$dir/socket"
 check "echo_server: which ends in order, too" ends_on TERM "$pid"
+
+# ------------------------------------------------------------- relay_threads
+
+serve echo 127.0.0.1:0
+alone=$port
+serve relay_threads 127.0.0.1:0 4
+check "relay_threads: as many loops as it was told" waits server "4 loops"
+talk 3 ida "ws://127.0.0.1:$port/"
+talk 4 jim "ws://127.0.0.1:$port/"
+talk 5 kay "ws://127.0.0.1:$port/"
+talk 6 lea "ws://127.0.0.1:$port/"
+talk 7 mia "ws://127.0.0.1:$port/"
+say 3 "on whichever loop"
+say 7 "you are"
+for name in jim kay lea; do
+    check "relay_threads: $name hears one" waits $name "on whichever loop"
+    check "relay_threads: and the other" waits $name "you are"
+done
+check "relay_threads: who speaks hears the others" waits ida "you are"
+check "relay_threads: but not himself" lacks ida "on whichever loop"
+check "relay_threads: says why it can not listen" answers 1 "which a socket without reuse_port has" "$bin/relay_threads" "127.0.0.1:$alone"
+check "relay_threads: SIGTERM ends all loops in order" ends_on TERM "$pid"
+for name in ida jim kay lea mia; do
+    check "relay_threads: and tells $name 1001" waits $name.err "close: 1001"
+    eval "wait \$$name"
+done
+hang_up 3
+hang_up 4
+hang_up 5
+hang_up 6
+hang_up 7
+check "relay_threads: no threads are bad usage" answers 2 "usage:" "$bin/relay_threads" 127.0.0.1:0 0
 
 # --------------------------------------------------------------- embed_epoll
 

@@ -1,7 +1,7 @@
 //! What a [`Connection`](crate::Connection) borrows for one call: randomness, memory, and a place to write to.
 
-use crate::Buffers;
 use crate::frame::Head;
+use crate::{Buffers, Framed};
 use std::sync::Arc;
 
 /// Everything that a connection needs from outside, for the length of one call.
@@ -48,9 +48,9 @@ pub trait Output {
         self.payload(payload);
     }
 
-    /// Takes bytes that go to many peers.
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        self.buffer().extend_from_slice(bytes);
+    /// Takes a frame that goes to many peers.
+    fn shared(&mut self, frame: &Arc<Framed>) {
+        self.buffer().extend_from_slice(frame);
     }
 
     /// Whether earlier output still waits for the peer. Then only the latest pong is kept.

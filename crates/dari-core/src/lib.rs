@@ -71,7 +71,7 @@ pub use handshake::{is_same_origin, offered};
 pub use http::{Request, status_reason};
 pub use io::{Entropy, Io, NoEntropy, Output};
 pub use limits::{Deflate, Limits};
-pub use message::{Kind, Message, Payload, Prepared, Squeeze};
+pub use message::{Framed, Kind, Message, Payload, Prepared, Squeeze};
 pub use state::State;
 pub use url::{Authority, BadUrl, Host, Login, Url};
 

@@ -88,19 +88,39 @@ pub enum Squeeze {
     No,
 }
 
+/// A frame that goes to many peers: header and payload, as a server sends them.
+///
+/// Queues share it by an `Arc` that belongs to one thread, and threads share the bytes behind it: if several send the
+/// same message, they do not write to the same count for each of their peers.
+#[derive(Debug)]
+pub struct Framed(Arc<[u8]>);
+
+impl Deref for Framed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Framed {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
 /// A message framed once, to be sent to many.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     kind: Kind,
     squeeze: Squeeze,
-    /// As a server sends it: header and payload.
-    frame: Arc<[u8]>,
+    frame: Arc<Framed>,
     header: usize,
     /// The same, compressed, for each window and level that was asked for; nothing where that is no gain.
     squeezed: Arc<Mutex<Vec<Squeezed>>>,
 }
 
-type Squeezed = ((u8, u8), Option<Arc<[u8]>>);
+type Squeezed = ((u8, u8), Option<Arc<Framed>>);
 
 impl Prepared {
     /// Checks and frames `message`.
@@ -115,7 +135,14 @@ impl Prepared {
         frame.extend_from_slice(Head::new(First::whole(message.kind.opcode()), None, message.data.len()).bytes());
         let header = frame.len();
         frame.extend_from_slice(message.data);
-        Ok(Self { kind: message.kind, squeeze, frame: frame.into(), header, squeezed: Arc::default() })
+        let frame = Arc::new(frame.into());
+        Ok(Self { kind: message.kind, squeeze, frame, header, squeezed: Arc::default() })
+    }
+
+    /// The same message for another thread: the bytes are shared, but nothing that is written to for each peer.
+    pub fn apart(&self) -> Self {
+        let frame = Arc::new(Framed(Arc::clone(&self.frame.0)));
+        Self { frame, squeezed: Arc::default(), ..*self }
     }
 
     /// The message.
@@ -128,12 +155,12 @@ impl Prepared {
     }
 
     /// The whole frame, unmasked.
-    pub(crate) fn frame(&self) -> &Arc<[u8]> {
+    pub(crate) fn frame(&self) -> &Arc<Framed> {
         &self.frame
     }
 
     /// The whole frame, compressed: once for each `key`. Nothing if that is no gain.
-    pub(crate) fn squeezed(&self, key: (u8, u8), buffers: &mut Buffers) -> Option<Arc<[u8]>> {
+    pub(crate) fn squeezed(&self, key: (u8, u8), buffers: &mut Buffers) -> Option<Arc<Framed>> {
         let mut known = self.squeezed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, frame)) = known.iter().find(|(known, _)| *known == key) {
             return frame.clone();
@@ -145,7 +172,7 @@ impl Prepared {
             let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
             frame.extend_from_slice(Head::new(first, None, payload.len()).bytes());
             frame.extend_from_slice(&payload);
-            Arc::from(frame)
+            Arc::new(frame.into())
         });
         known.push((key, frame.clone()));
         frame
@@ -369,6 +396,10 @@ mod tests {
         let prepared = Prepared::new(Message::text("hi")).unwrap();
         assert_eq!(&prepared.frame()[..], b"\x81\x02hi");
         assert_eq!(prepared.message(), Message::text("hi"));
+        let apart = prepared.apart();
+        assert_eq!(apart.message(), prepared.message());
+        assert_eq!(apart.frame().as_ptr(), prepared.frame().as_ptr(), "nobody has copied it");
+        assert_eq!((Arc::strong_count(apart.frame()), Arc::strong_count(prepared.frame())), (1, 1));
         let bad = Prepared::new(Message { kind: Kind::Text, data: b"\xff" });
         assert_eq!(bad.err(), Some(Misuse::NotUtf8(0)));
     }

@@ -104,13 +104,14 @@ fn listen(how: dari_listen_t) -> Result<Listen, Refusal> {
         folder: optional_path(how.folder).map(Into::into),
         door: door(&how)?,
         tls: optional_shared(how.tls).map(|tls| tls.0.clone()),
+        reuse_port: how.flags & DARI_LISTEN_REUSE_PORT != 0,
     })
 }
 
 fn door(how: &dari_listen_t) -> Result<Door, Refusal> {
     let default = Door::default();
     let size = |given, default| if given == 0 { default } else { given };
-    if how.flags & !DARI_LISTEN_LIMIT_LOOPBACK != 0 {
+    if how.flags & !(DARI_LISTEN_LIMIT_LOOPBACK | DARI_LISTEN_REUSE_PORT) != 0 {
         return Err(argument(format!("flags {:#x} has a bit that is no DARI_LISTEN_*", how.flags)));
     }
     Ok(Door {

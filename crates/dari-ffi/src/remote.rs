@@ -2,7 +2,9 @@
 //!
 //! Nothing here looks at the loop itself, which may be gone, or at work on its own thread.
 
-use crate::guard::arguments::{give, message, optional_shared, optional_text, output, shared, take_back, text};
+use crate::guard::arguments::{
+    give, message, optional_shared, optional_text, output, put, shared, shared_list, take_back, text,
+};
 use crate::guard::{plain, verb};
 use crate::hooks::CCall;
 use crate::status::*;
@@ -137,6 +139,34 @@ pub unsafe extern "C" fn dari_remote_publish(
     ask("dari_remote_publish", remote, |hand| {
         let (message, squeeze) = message(kind, data, len)?;
         hand.remote.publish(text("topic", topic)?, message, squeeze).map_err(refused)
+    })
+}
+
+/// Publishes to `topic` on `count` loops, from any thread.
+///
+/// As dari_remote_publish for each of them, but the message is checked and
+/// copied once for all. `except` does not get it, on whichever loop it is; id
+/// 0 excepts nobody. `*taken`, which may be NULL, is how many loops will do
+/// it: one that is gone, or for which so much waits that this finds no room,
+/// is passed over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dari_remote_publish_all(
+    remotes: *const *mut dari_remote_t,
+    count: usize,
+    topic: *const c_char,
+    except: dari_conn_t,
+    kind: dari_kind_t,
+    data: *const c_void,
+    len: usize,
+    taken: *mut usize,
+) -> dari_status_t {
+    plain("dari_remote_publish_all", || {
+        put(taken, 0);
+        let remotes = shared_list("remotes", remotes, count)?;
+        let (message, squeeze) = message(kind, data, len)?;
+        let remotes = remotes.iter().map(|dari_remote_t(hand)| &hand.remote);
+        put(taken, Remote::publish_all(remotes, text("topic", topic)?, except.named(), message, squeeze)?);
+        Ok(DARI_OK)
     })
 }
 

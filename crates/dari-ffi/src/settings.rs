@@ -207,7 +207,7 @@ pub struct dari_listen_t {
     /// Connections of one address in a second, four times as many in a burst.
     /// Default 256. Not for those either.
     pub connects_per_second_per_ip: usize,
-    /// Bits: DARI_LISTEN_LIMIT_LOOPBACK.
+    /// Bits: DARI_LISTEN_LIMIT_LOOPBACK, DARI_LISTEN_REUSE_PORT.
     pub flags: u32,
     /// 0.
     pub reserved: u32,

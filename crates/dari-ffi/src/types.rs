@@ -46,6 +46,9 @@ pub const DARI_SLOW_DROP_OLDEST: u32 = 2;
 /// For dari_listen_t, a bit: the limits of one address hold for loopback
 /// addresses and unix sockets, too.
 pub const DARI_LISTEN_LIMIT_LOOPBACK: u32 = 1;
+/// A bit: other listeners with this bit, of the same user, may have the same
+/// address and port; the system spreads connections over them (SO_REUSEPORT).
+pub const DARI_LISTEN_REUSE_PORT: u32 = 2;
 
 /// In dari_limited_t, why peers were turned away: max_conns.
 pub const DARI_LIMITED_CONNS: u32 = 1;

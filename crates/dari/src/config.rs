@@ -174,6 +174,9 @@ pub struct Listen {
     pub door: Door,
     /// TLS, with certificates to show. Nothing is plain TCP.
     pub tls: Option<Tls>,
+    /// Whether other listeners of the same user may have the same address and port (SO_REUSEPORT), if all of them say so:
+    /// one on each loop, say. The system spreads connections over them. Default no.
+    pub reuse_port: bool,
 }
 
 /// Who is let in, and how many at a time.

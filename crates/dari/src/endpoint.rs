@@ -71,8 +71,15 @@ impl Net {
             how.folder = Some(folder::check(folder)?);
         }
         let (address, file) = parse_address(address).map_err(Error::Argument)?;
-        let socket = bind(&address, file.as_ref())
-            .map_err(|error| Error::system(format!("listening on {}", place(&address)), &error))?;
+        if how.reuse_port && address.domain() == Domain::UNIX {
+            return Err(Error::Argument("a unix socket has no port that others could have, too".to_owned()));
+        }
+        let socket = bind(&address, file.as_ref(), how.reuse_port).map_err(|error| {
+            // Who it is the system does not say.
+            let is_taken = how.reuse_port && error.kind() == io::ErrorKind::AddrInUse;
+            let whom = if is_taken { ", which a socket without reuse_port has, or another user's" } else { "" };
+            Error::system(format!("listening on {}{whom}", place(&address)), &error)
+        })?;
         let place = place(&socket.local_addr().unwrap_or(address));
         let raw = socket.as_raw_fd();
         let mut endpoint = Endpoint::new(how, handler);
@@ -173,11 +180,12 @@ fn place(address: &SockAddr) -> String {
     address.as_socket().map_or_else(|| "a unix socket".to_owned(), |address| address.to_string())
 }
 
-fn bind(address: &SockAddr, file: Option<&PathBuf>) -> io::Result<Socket> {
+fn bind(address: &SockAddr, file: Option<&PathBuf>, reuse_port: bool) -> io::Result<Socket> {
     let domain = address.domain();
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
     if domain != Domain::UNIX {
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(reuse_port)?;
         // Accepted sockets inherit it: small messages do not wait for each other.
         socket.set_tcp_nodelay(true)?;
     }

@@ -10,7 +10,7 @@ use crate::log::Level;
 use crate::net::DECAY_MS;
 use crate::timers::Due;
 use crate::{ConnId, Net};
-use dari_core::{Buffers, State};
+use dari_core::{Buffers, Framed, State};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -22,14 +22,14 @@ const MOST_REST: usize = 64 << 10;
 /// Payloads that lie in several queues at once: their memory is counted once.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    known: HashMap<usize, (Weak<[u8]>, usize)>,
+    known: HashMap<usize, (Weak<Framed>, usize)>,
     held: usize,
     latest: usize,
 }
 
 impl Shared {
     /// Counts a payload that is queued.
-    pub(crate) fn remember(&mut self, payload: &Arc<[u8]>) {
+    pub(crate) fn remember(&mut self, payload: &Arc<Framed>) {
         let place = payload.as_ptr() as usize;
         if self.latest == place {
             return;

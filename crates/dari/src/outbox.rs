@@ -3,7 +3,7 @@
 //! There are two uses of it: `tx`, one for the whole loop, which takes what the connection that is being read
 //! says in answer; and the outbox of a connection, which it has only while something of it waits.
 
-use dari_core::{Head, MAX_HEADER};
+use dari_core::{Framed, Head, MAX_HEADER};
 use socket2::Socket;
 use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
@@ -20,7 +20,7 @@ const PIECES: usize = 64;
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    Shared(Arc<[u8]>),
+    Shared(Arc<Framed>),
     /// A place in the loop's receive buffer: good until that is used again.
     Rx(Range<usize>),
 }
@@ -148,9 +148,9 @@ impl Outbox {
         Ok(())
     }
 
-    pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
+    pub(crate) fn push_shared(&mut self, frame: &Arc<Framed>) {
         self.close_tail();
-        self.push(Chunk::Shared(Arc::clone(bytes)));
+        self.push(Chunk::Shared(Arc::clone(frame)));
     }
 
     pub(crate) fn push_rx(&mut self, place: Range<usize>) {
@@ -442,7 +442,7 @@ mod tests {
     fn pieces_of_all_kinds_leave_in_order_however_little_the_kernel_takes() {
         let (a, mut b) = pair();
         let rx: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-        let shared: Arc<[u8]> = vec![7; 100_000].into();
+        let shared = Arc::new(Framed::from(vec![7; 100_000]));
         let extra = vec![9; 200_000];
         let mut outbox = Outbox::default();
         let mut wanted = Vec::new();
@@ -497,7 +497,7 @@ mod tests {
                 random ^= random << 17;
                 usize::try_from(random % below as u64).unwrap()
             };
-            let shared: Arc<[u8]> = vec![b's'; 3_000].into();
+            let shared = Arc::new(Framed::from(vec![b's'; 3_000]));
             let mut outbox = Outbox { apart: true, ..Outbox::default() };
             let (mut queued, mut dropped, mut got, mut controls) = (0, 0, Vec::new(), 0);
             let mut buffer = vec![0; 1 << 20];

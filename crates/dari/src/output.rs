@@ -3,7 +3,7 @@
 use crate::cause::End;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use dari_core::{Head, Kind, Message, Output};
+use dari_core::{Framed, Head, Kind, Message, Output};
 use socket2::Socket;
 use std::ops::Range;
 use std::sync::Arc;
@@ -77,14 +77,14 @@ impl Output for Outgoing<'_> {
         }
     }
 
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        if bytes.len() >= SHARE {
+    fn shared(&mut self, frame: &Arc<Framed>) {
+        if frame.len() >= SHARE {
             if let Some(shared) = &mut self.shared {
-                shared.remember(bytes);
+                shared.remember(frame);
             }
-            self.queue.push_shared(bytes);
+            self.queue.push_shared(frame);
         } else {
-            self.copy(bytes);
+            self.copy(frame);
         }
     }
 

@@ -30,7 +30,29 @@ pub(crate) enum Entry {
     Call(Box<dyn RemoteCall>),
     Send(ConnId, Prepared),
     Close(ConnId, u16, Box<str>),
-    Publish(Box<str>, Prepared),
+    Publish(Arc<Publication>),
+}
+
+/// What is published, to however many loops: they only read it.
+pub(crate) struct Publication {
+    pub(crate) topic: Box<str>,
+    pub(crate) except: Option<ConnId>,
+    pub(crate) message: Prepared,
+}
+
+impl Publication {
+    /// With the bytes that it counts as.
+    fn new(
+        topic: &str,
+        except: Option<ConnId>,
+        message: Message<'_>,
+        squeeze: Squeeze,
+    ) -> Result<(Arc<Self>, usize), Error> {
+        topics::check_name(topic)?;
+        let bytes = check_bytes(topic.len() + message.data.len())?;
+        let message = Prepared::new_with(message, squeeze)?;
+        Ok((Arc::new(Self { topic: topic.into(), except, message }), bytes))
+    }
 }
 
 impl Entry {
@@ -103,9 +125,23 @@ impl Remote {
     /// As [`Net::publish_with`](crate::Net::publish_with), from any thread: the message is checked, copied and framed
     /// now, and goes to those who are subscribed when its turn comes.
     pub fn publish(&self, topic: &str, message: Message<'_>, squeeze: Squeeze) -> Result<(), Error> {
-        topics::check_name(topic)?;
-        let bytes = check_bytes(topic.len() + message.data.len())?;
-        self.put(Entry::Publish(topic.into(), Prepared::new_with(message, squeeze)?), bytes)
+        let (publication, bytes) = Publication::new(topic, None, message, squeeze)?;
+        self.put(Entry::Publish(publication), bytes)
+    }
+
+    /// Publishes on each of these loops, from any thread: the message is checked, copied and framed once for all of
+    /// them, and goes to every subscriber but `except`, on whichever loop that is. How many loops have taken it: one that
+    /// is gone, or has no room, is passed over.
+    pub fn publish_all<'a>(
+        remotes: impl IntoIterator<Item = &'a Self>,
+        topic: &str,
+        except: Option<ConnId>,
+        message: Message<'_>,
+        squeeze: Squeeze,
+    ) -> Result<usize, Error> {
+        let (publication, bytes) = Publication::new(topic, except, message, squeeze)?;
+        let put = |remote: &&Self| remote.put(Entry::Publish(Arc::clone(&publication)), bytes).is_ok();
+        Ok(remotes.into_iter().filter(put).count())
     }
 
     fn put(&self, entry: Entry, bytes: usize) -> Result<(), Error> {

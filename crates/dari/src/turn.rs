@@ -325,7 +325,9 @@ impl Loop {
             let Some(entry) = self.entries.next() else { break };
             match entry {
                 Entry::Call(call) => timed(&mut self.net, "call", None, |net| call.call(net)),
-                Entry::Publish(topic, message) => self.net.publish_prepared(&topic, None, &message),
+                Entry::Publish(what) => {
+                    self.net.publish_prepared(&what.topic, what.except, &what.message.apart());
+                }
                 // Who has gone meanwhile is passed over, here and below.
                 Entry::Send(conn, message) => {
                     if let Ok(slot) = self.net.living(conn) {

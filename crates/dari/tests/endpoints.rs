@@ -4,7 +4,7 @@ mod common;
 
 use common::raw::{self, HELLO, Raw, RawListener, TEXT, black_hole, frame, welcome};
 use common::{Bench, Hooks, Log, Told, limited};
-use dari::{By, Cause, Config, Connect, Error, Limits, Listen, Loop, Message, State};
+use dari::{By, Cause, Config, Connect, Error, Limits, Listen, ListenerId, Loop, Message, State};
 use socket2::SockAddr;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -55,6 +55,44 @@ fn ipv6_is_listened_on() {
     let peer = event_loop.net().peer(log.opened()).unwrap();
     assert!(peer.starts_with("[::1]:"), "{peer}");
     assert_eq!(event_loop.net().peer(heard.opened()).unwrap(), format!("[::1]:{port}"));
+}
+
+fn reusing(event_loop: &mut Loop, address: &str, log: &Log) -> Result<ListenerId, Error> {
+    let how = Listen { reuse_port: true, ..Listen::default() };
+    event_loop.net().listen(address, how, Box::new(Hooks::quiet(log)))
+}
+
+#[test]
+fn loops_that_all_say_so_share_a_port_and_every_one_of_them_gets_connections() {
+    let mut loops: Vec<_> = (0..3).map(|_| (Loop::new(Config::default()).unwrap(), Log::default())).collect();
+    let mut port = 0;
+    for (event_loop, log) in &mut loops {
+        let listener = reusing(event_loop, &format!("127.0.0.1:{port}"), log).unwrap();
+        port = event_loop.net().listener_port(listener).unwrap();
+    }
+    let mut peers = Vec::new();
+    raw::wait_for("somebody for each", || {
+        // So many that they do not all get to the same ones.
+        peers.extend((peers.len() < 200).then(|| Raw::connect(port)));
+        peers.last_mut().unwrap().say(HELLO);
+        loops.iter_mut().for_each(|(event_loop, _)| event_loop.turn(Some(1)).unwrap());
+        loops.iter().all(|(_, log)| log.opens() > 0).then_some(())
+    });
+}
+
+#[test]
+fn a_port_is_not_shared_with_one_who_has_not_said_so() {
+    let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+    let (taken, log) = (format!("127.0.0.1:{}", bench.port), Log::default());
+    let refused = reusing(&mut bench.event_loop, &taken, &log).unwrap_err();
+    assert!(matches!(refused, Error::System { errno: libc::EADDRINUSE, .. }));
+    let text = refused.to_string();
+    assert!(text.starts_with(&format!("listening on {taken}, which a socket without reuse_port has")), "{text}");
+    let listener = reusing(&mut bench.event_loop, "127.0.0.1:0", &log).unwrap();
+    let shared = format!("127.0.0.1:{}", bench.net().listener_port(listener).unwrap());
+    let refused = bench.net().listen(&shared, Listen::default(), quiet()).unwrap_err();
+    assert!(refused.to_string().starts_with(&format!("listening on {shared}: ")), "{refused}");
+    assert!(matches!(reusing(&mut bench.event_loop, "unix:@x", &log), Err(Error::Argument(_))));
 }
 
 /// A path for a unix socket that is free when the test begins and gone when it ends.

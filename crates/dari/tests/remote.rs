@@ -464,3 +464,39 @@ fn what_is_left_over_from_a_turn_makes_the_descriptor_readable() {
     event_loop.turn(Some(0)).unwrap();
     assert!(!readable(fd, 10));
 }
+
+// --- several loops ----------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_published_to_all_reaches_every_loop_but_not_the_one_who_is_excepted() {
+    let mut rooms: Vec<_> = (0..3).map(|_| subscribed(Limits::default())).collect();
+    let mut speaker = rooms[1].0.open_raw();
+    let except = rooms[1].0.log.opened();
+    let remotes: Vec<Remote> = rooms.iter_mut().map(|(bench, ..)| bench.net().remote()).collect();
+    let long = "long ".repeat(1_000);
+    for text in ["short", &long] {
+        let taken = Remote::publish_all(&remotes, "all", Some(except), Message::text(text), Squeeze::Auto);
+        assert_eq!(taken, Ok(3));
+        for (bench, raw, _) in &mut rooms {
+            bench.until("the message", |_| raw.take_frame() == Some((0x81, text.as_bytes().to_vec())));
+        }
+    }
+    assert_eq!(speaker.take_frame(), None);
+    assert_eq!(Remote::publish_all([], "all", None, Message::text("x"), Squeeze::Auto), Ok(0));
+}
+
+#[test]
+fn a_loop_without_room_or_gone_is_passed_over_and_the_others_get_it() {
+    let (mut full, mut gone) = (new_loop(), new_loop());
+    let (mut bench, mut raw, _) = subscribed(Limits::default());
+    let remotes = [gone.net().remote(), full.net().remote(), bench.net().remote()];
+    gone.close();
+    let data = vec![7; 64 << 20];
+    let all = |len| Remote::publish_all(&remotes, "all", None, Message::binary(&data[..len]), Squeeze::No);
+    remotes[1].publish("all", Message::binary(&data[3..]), Squeeze::No).unwrap();
+    assert_eq!(all(1), Ok(1));
+    bench.until("the message", |_| raw.take_frame() == Some((0x82, vec![7])));
+    full.turn(Some(0)).unwrap();
+    assert_eq!(all(2), Ok(2));
+    assert!(matches!(all(64 << 20), Err(Error::TooBig(_))));
+}

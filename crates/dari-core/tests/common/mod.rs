@@ -9,7 +9,9 @@ pub(crate) mod pair;
 pub(crate) mod splits;
 pub(crate) mod vector;
 
-use dari_core::{Buffers, Closing, Connection, Entropy, Event, Io, Kind, Limits, Misuse, Opening, Output, State};
+use dari_core::{
+    Buffers, Closing, Connection, Entropy, Event, Framed, Io, Kind, Limits, Misuse, Opening, Output, State,
+};
 use std::sync::Arc;
 
 /// The nonce of a client whose entropy is zeros, as its request says it.
@@ -36,7 +38,7 @@ pub(crate) struct Out {
     pub(crate) bytes: Vec<u8>,
     pub(crate) blocked: bool,
     /// What of it was given to be shared with other connections.
-    pub(crate) shared: Vec<Arc<[u8]>>,
+    pub(crate) shared: Vec<Arc<Framed>>,
 }
 
 impl Output for Out {
@@ -44,9 +46,9 @@ impl Output for Out {
         &mut self.bytes
     }
 
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        self.shared.push(Arc::clone(bytes));
-        self.bytes.extend_from_slice(bytes);
+    fn shared(&mut self, frame: &Arc<Framed>) {
+        self.shared.push(Arc::clone(frame));
+        self.bytes.extend_from_slice(frame);
     }
 
     fn is_blocked(&self) -> bool {

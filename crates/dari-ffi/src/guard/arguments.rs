@@ -34,6 +34,21 @@ pub(crate) fn optional_shared<'a, T>(pointer: *const T) -> Option<&'a T> {
     unsafe { pointer.as_ref() }
 }
 
+/// A list of `count` shared objects of C's.
+pub(crate) fn shared_list<'a, T>(name: &str, list: *const *mut T, count: usize) -> Result<Vec<&'a T>, Refusal> {
+    /// More than there are loops.
+    const MOST: usize = 65_536;
+    match (list.is_null(), count) {
+        (_, 0) => return Ok(Vec::new()),
+        (true, _) => return Err(argument(format!("{name} is NULL, but there are to be {count}"))),
+        (false, _) if count > MOST => return Err(argument(format!("{count} {name} are more than {MOST}"))),
+        (false, _) => {}
+    }
+    // SAFETY: promised.
+    let list = unsafe { std::slice::from_raw_parts(list, count) }.iter().enumerate();
+    list.map(|(at, pointer)| optional_shared(*pointer).ok_or_else(|| null(&format!("{name}[{at}]")))).collect()
+}
+
 /// Gives an object to C, which will free it.
 pub(crate) fn give<T>(object: T) -> *mut T {
     Box::into_raw(Box::new(object))
