@@ -155,7 +155,7 @@ impl Prepared {
     }
 
     /// The whole frame, unmasked.
-    pub(crate) fn frame(&self) -> &Arc<Framed> {
+    pub fn frame(&self) -> &Arc<Framed> {
         &self.frame
     }
 

@@ -66,11 +66,11 @@ pub(crate) fn verb(
 }
 
 /// Runs an export that only looks, and has a neutral value for when there is nothing to see.
-pub(crate) fn getter<T>(owner: *const dari_loop_t, neutral: T, body: impl FnOnce(&Net) -> T) -> T {
+pub(crate) fn getter<T>(owner: *const dari_loop_t, neutral: T, body: impl FnOnce(&mut Net) -> T) -> T {
     let seen = catch_unwind(AssertUnwindSafe(|| {
         let net = enter(owner).ok()?.net().ok()?;
-        // SAFETY: as for a verb; a shared borrow is less.
-        Some(body(unsafe { &*net }))
+        // SAFETY: as for a verb.
+        Some(body(unsafe { &mut *net }))
     }));
     match seen {
         Ok(seen) => seen.unwrap_or(neutral),

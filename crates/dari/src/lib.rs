@@ -54,6 +54,7 @@ mod net;
 mod outbox;
 mod output;
 mod proxy;
+mod publish;
 mod race;
 mod read;
 mod remote;

@@ -12,6 +12,7 @@ use crate::log::Lines;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
 use crate::output::{Outgoing, Told};
+use crate::publish::Run;
 use crate::remote::Remote;
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
@@ -84,6 +85,8 @@ pub struct Net {
     pub(crate) buffers: Buffers,
     /// Payloads that several queues share, by where they lie.
     pub(crate) shared: Shared,
+    /// What is being published.
+    pub(crate) run: Run,
     pub(crate) publishing: bool,
     /// Connections that are not read from because memory is short.
     pub(crate) choked: Vec<u64>,
@@ -147,6 +150,7 @@ impl Net {
             touched: Vec::new(),
             buffers: Buffers::with_grace(config.max_memory),
             shared: Shared::default(),
+            run: Run::default(),
             publishing: false,
             choked: Vec::new(),
             choked_at: NEVER,
@@ -190,7 +194,8 @@ impl Net {
     }
 
     /// What the loop has seen so far.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&mut self) -> Stats {
+        self.deal();
         let memory = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
         let (used, peak) = (self.buffers.used() + self.shared.held(), self.buffers.peak());
         Stats { memory: memory(used), memory_peak: memory(peak.max(used)), ..self.stats.clone() }
@@ -228,7 +233,11 @@ impl Net {
 
     /// Whether a turn would find something to do at once.
     pub(crate) fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.touched.is_empty() || self.always_ready > 0 || !self.lines.is_empty()
+        !self.ready.is_empty()
+            || !self.touched.is_empty()
+            || self.run.is_open()
+            || self.always_ready > 0
+            || !self.lines.is_empty()
     }
 
     /// Between turns: lets the host's poll see that there is something to do.
@@ -335,6 +344,7 @@ impl Net {
     /// Calls the protocol. What it says goes to `tx` if the connection is the one that is being read and nothing
     /// of it waits already, to its outbox otherwise.
     pub(crate) fn io<R>(&mut self, slot: u32, call: impl FnOnce(&mut Connection, &mut Io<'_>) -> R) -> Option<R> {
+        self.deal();
         let conn = self.conns.get_mut(slot)?;
         let (is_plain, sealed) = (conn.wire().is_none(), conn.wire().map_or(0, Wire::queued));
         let uses_tx = self.current == Some(slot) && conn.outbox.is_none();

@@ -116,6 +116,16 @@ impl Outbox {
         Self { apart, ..Self::default() }
     }
 
+    /// What the kernel has not taken of frames that many peers get: all but the first `gone` bytes. `ends`: where
+    /// messages end in them.
+    pub(crate) fn rest_of(frames: &Arc<Framed>, gone: usize, ends: impl Iterator<Item = usize>) -> Self {
+        let mut outbox = Self::default();
+        outbox.push_shared(frames);
+        outbox.written = gone;
+        outbox.ends = ends.filter(|end| *end > gone).map(|end| (end - gone) as u64).collect();
+        outbox
+    }
+
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.closed + self.tail.len() - self.written

@@ -1,20 +1,19 @@
 //! Topics: who hears of what. Subscribing, leaving and dying cost the same however many there are.
 
 use crate::{ConnId, Error, Net};
-use dari_core::{Message, Prepared, Squeeze};
 use std::collections::HashMap;
 
 /// A connection's entry in a topic: where the topic is, and where in its list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscription {
-    topic: u32,
+    pub(crate) topic: u32,
     place: u32,
 }
 
 /// A topic's entry for a connection: its slot, and where in that connection's list.
 #[derive(Clone, Copy, Debug)]
-struct Subscriber {
-    conn: u32,
+pub(crate) struct Subscriber {
+    pub(crate) conn: u32,
     place: u32,
 }
 
@@ -43,7 +42,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 impl Topics {
-    fn find(&self, name: &str) -> Option<u32> {
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
     }
 
@@ -66,7 +65,7 @@ impl Topics {
         Some(index)
     }
 
-    fn subscribers(&self, topic: u32) -> &[Subscriber] {
+    pub(crate) fn subscribers(&self, topic: u32) -> &[Subscriber] {
         self.topics.get(topic as usize).map_or(&[], |topic| &topic.subscribers)
     }
 }
@@ -76,6 +75,7 @@ impl Net {
     pub fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
         let slot = self.living(conn)?;
         check_name(topic)?;
+        self.deal();
         let (conns, topics) = (&mut self.conns, &mut self.topics);
         let conn = conns.get_mut(slot).ok_or(Error::Stale)?;
         let index = topics.find_or_make(topic).ok_or(Error::Memory)?;
@@ -95,6 +95,7 @@ impl Net {
     pub fn unsubscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), Error> {
         let slot = self.find(conn)?;
         let Some(index) = self.topics.find(topic) else { return Ok(()) };
+        self.deal();
         let list = self.conns.get(slot).and_then(|conn| conn.topics.as_ref());
         if let Some(place) = list.and_then(|list| list.iter().position(|entry| entry.topic == index)) {
             self.leave(slot, place);
@@ -107,42 +108,9 @@ impl Net {
         self.topics.find(topic).map_or(0, |index| self.topics.subscribers(index).len())
     }
 
-    /// Sends a message to every subscriber of a topic but `except`. It is checked and framed once. A subscriber
-    /// whose queue is full is dealt with as its [`Slow`](crate::Slow) says; one that is passed over hears nothing,
-    /// and its host does, by the hook `dropped`.
-    pub fn publish(&mut self, topic: &str, except: Option<ConnId>, message: Message<'_>) -> Result<(), Error> {
-        self.publish_with(topic, except, message, Squeeze::Auto)
-    }
-
-    /// The same, and whether it is to be compressed: once for all subscribers who have agreed to the same.
-    pub fn publish_with(
-        &mut self,
-        topic: &str,
-        except: Option<ConnId>,
-        message: Message<'_>,
-        squeeze: Squeeze,
-    ) -> Result<(), Error> {
-        self.publish_prepared(topic, except, &Prepared::new_with(message, squeeze)?);
-        Ok(())
-    }
-
-    pub(crate) fn publish_prepared(&mut self, topic: &str, except: Option<ConnId>, prepared: &Prepared) {
-        let Some(index) = self.topics.find(topic) else { return };
-        let except = except.and_then(|conn| self.find(conn).ok());
-        let mut at = 0;
-        self.publishing = true;
-        // Sending calls no hook, so the list stays as it is.
-        while let Some(subscriber) = self.topics.subscribers(index).get(at).copied() {
-            at += 1;
-            if Some(subscriber.conn) != except {
-                self.send_untold(subscriber.conn, prepared);
-            }
-        }
-        self.publishing = false;
-    }
-
     /// Ends all subscriptions of a connection that is going.
     pub(crate) fn leave_all(&mut self, slot: u32) {
+        self.deal();
         while let Some(conn) = self.conns.get_mut(slot)
             && let Some(list) = &conn.topics
             && !list.is_empty()

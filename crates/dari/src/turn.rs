@@ -83,6 +83,7 @@ impl Loop {
         // A millisecond more than is left, or the last one would be spent turning.
         let wait =
             most.map(|ms| Duration::from_millis(if ms == 0 || Some(ms) == timeout_ms { ms } else { ms + 1 }.into()));
+        self.net.deal();
         self.net.in_turn = true;
         let polled = self.net.poll.poll(&mut self.events, wait);
         self.net.tick();
@@ -131,7 +132,7 @@ impl Loop {
             self.say_goodbye(index);
             slot = self.net.conns.next(Some(index));
         }
-        while !self.net.touched.is_empty() {
+        while !self.net.touched.is_empty() || self.net.run.is_open() {
             self.settle_all();
         }
         tell_log(&mut self.net);
@@ -348,6 +349,7 @@ impl Loop {
 
     fn settle_all(&mut self) {
         for _ in 0..SETTLINGS {
+            self.net.deal();
             let touched = std::mem::take(&mut self.net.touched);
             if touched.is_empty() {
                 return;

@@ -78,7 +78,7 @@ impl Net {
             return false;
         };
         let is_checked = self.told.is_text(message);
-        let fits = !self.tx.apart && self.tx.len() + REFER <= self.room && self.has_room(len);
+        let fits = !self.tx.apart && !self.run.is_open() && self.tx.len() + REFER <= self.room && self.has_room(len);
         let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
         let is_done = self.tx.push_frame(head, message.data).is_ok();
@@ -127,6 +127,7 @@ impl Net {
         load: Load,
         call: impl FnOnce(&mut Connection, &mut Io<'_>) -> Result<(), Misuse>,
     ) -> Result<Sent, Error> {
+        self.deal();
         let conn = self.conns.get(slot).ok_or(Error::Stale)?;
         let limits = &self.endpoints.get(conn.endpoint).ok_or(Error::Stale)?.limits;
         let (high, most) = (limits.high_water, limits.max_backlog);
@@ -243,6 +244,7 @@ impl Net {
     /// Drops the connection without a word.
     pub fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
         let slot = self.living(conn)?;
+        self.deal();
         self.end(slot, End::Abort);
         Ok(())
     }
@@ -258,6 +260,7 @@ impl Net {
     /// Not while anything is queued or half received.
     pub fn release(&mut self, conn: ConnId) -> Result<(OwnedFd, Vec<u8>), Error> {
         let slot = self.living(conn)?;
+        self.deal();
         let entry = self.conns.get(slot).ok_or(Error::Stale)?;
         let busy = |why: &str| Err(Error::State(why.to_owned()));
         if self.queued(slot) > 0 || entry.is(Flag::Dialling) {
@@ -307,12 +310,14 @@ impl Net {
     }
 
     /// How far a connection has come; one that is gone is closed.
-    pub fn state(&self, conn: ConnId) -> State {
+    pub fn state(&mut self, conn: ConnId) -> State {
+        self.deal();
         self.find(conn).ok().and_then(|slot| self.conns.get(slot)).map_or(State::Closed, |conn| conn.state())
     }
 
     /// Bytes waiting to be sent, as encoded. The request of a client is none of them.
-    pub fn backlog(&self, conn: ConnId) -> usize {
+    pub fn backlog(&mut self, conn: ConnId) -> usize {
+        self.deal();
         let slot = self.find(conn).ok().filter(|slot| self.conns.get(*slot).is_some_and(|conn| !conn.is_asking()));
         slot.map_or(0, |slot| self.queued(slot))
     }

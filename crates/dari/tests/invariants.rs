@@ -143,7 +143,7 @@ fn nothing_is_written_to_a_socket_that_could_raise_a_signal() {
             assert!(text.contains("MSG_NOSIGNAL"), "{file}:{line}: {text:?}");
         }
     }
-    only_in(&["outbox.rs", "door.rs", "dial.rs", "wire.rs"], "dari", &["_with_flags("]);
+    only_in(&["outbox.rs", "publish.rs", "door.rs", "dial.rs", "wire.rs"], "dari", &["_with_flags("]);
     only_in(
         &[],
         "dari",

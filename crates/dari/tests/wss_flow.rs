@@ -132,7 +132,7 @@ fn a_peer_that_takes_nothing_is_given_up_however_little_waits() {
 }
 
 /// Sends messages with a number in front, of sizes on both sides of a record's, until something is dropped or refused.
-fn send_until(bench: &mut Bench, conn: ConnId, is_enough: impl Fn(&Bench, &Result<Sent, Error>) -> bool) -> u32 {
+fn send_until(bench: &mut Bench, conn: ConnId, is_enough: impl Fn(&mut Bench, &Result<Sent, Error>) -> bool) -> u32 {
     let data = pattern(40_000);
     for number in 0..10_000_u32 {
         let len = [10, 3_000, 16_380, 16_400, 40_000][number as usize % 5];
@@ -174,7 +174,7 @@ fn the_oldest_are_dropped_whole_and_never_one_that_is_on_its_way() {
     let mut heard = Vec::new();
     let mut last = 0;
     for round in 1..=3 {
-        let dropped = |bench: &Bench| bench.event_loop.net_ref().stats().dropped;
+        let dropped = |bench: &mut Bench| bench.net().stats().dropped;
         last = send_until(&mut bench, conn, |bench, sent| sent.is_ok() && dropped(bench) > round * 40);
         bench.until("what waited", |bench| {
             peer.hear_some(50_000);
