@@ -296,6 +296,79 @@ static void messages_of_each_thread_arrive_once_and_in_order(void) {
     pthread_mutex_destroy(&party.mutex);
 }
 
+/* --- several loops, each in a thread of its own ---------------------------------------------- */
+
+enum { LOOPS = 4, SAYINGS = 500 };
+
+struct street {
+    dari_remote_t *remotes[LOOPS];
+    /* All are there; all are done. */
+    pthread_barrier_t built, done;
+};
+
+struct house {
+    struct street *street;
+    struct pair pair;
+    /* What its client is to hear next from each loop, and how many have not said all. */
+    int number, next[LOOPS], left;
+};
+
+static void hear_all(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message) {
+    struct house *house = user;
+    char text[32] = "";
+    int from, number;
+    (void)loop, (void)conn;
+    memcpy(text, message->data, message->len < sizeof text ? message->len : sizeof text - 1);
+    CHECK(sscanf(text, "%d %d", &from, &number) == 2 && from >= 0 && from < LOOPS);
+    CHECK(house->next[from] == number);
+    house->next[from] = number + 1;
+    house->left -= house->next[from] == SAYINGS;
+}
+
+static void *live(void *argument) {
+    struct house *house = argument;
+    struct street *street = house->street;
+    struct pair *pair = &house->pair;
+    const dari_handler_t client = {.struct_size = sizeof client, .user = house, .message = hear_all};
+    dari_handler_t server = side_handler(&pair->server);
+    pair_listen(pair, NULL, &server);
+    pair_connect(pair, NULL, &client, "/");
+    TURN_UNTIL(pair->loop, side_heard(&pair->server, 'o'));
+    CHECK(dari_conn_subscribe(pair->loop, pair->server.conn, "all") == DARI_OK);
+    CHECK(dari_remote_new(pair->loop, &street->remotes[house->number]) == DARI_OK);
+    pthread_barrier_wait(&street->built);
+    for (int i = 0; i < SAYINGS; i++) {
+        char text[32];
+        size_t taken, len = (size_t)snprintf(text, sizeof text, "%d %d", house->number, i);
+        CHECK(dari_remote_publish_all(street->remotes, LOOPS, "all", (dari_conn_t){0}, DARI_TEXT, text, len,
+                                      &taken) == DARI_OK);
+        CHECK(taken == LOOPS);
+        if (i % 100 == 0) CHECK(dari_loop_turn(pair->loop, 0) == DARI_OK);
+    }
+    TURN_UNTIL(pair->loop, house->left == 0);
+    pthread_barrier_wait(&street->done);
+    pair_free(pair);
+    return NULL;
+}
+
+static void what_each_loop_publishes_to_all_arrives_everywhere_once_and_in_order(void) {
+    struct street street;
+    static struct house houses[LOOPS];
+    pthread_t threads[LOOPS];
+    pthread_barrier_init(&street.built, NULL, LOOPS);
+    pthread_barrier_init(&street.done, NULL, LOOPS);
+    for (int i = 0; i < LOOPS; i++) {
+        houses[i].street = &street;
+        houses[i].number = i;
+        houses[i].left = LOOPS;
+        CHECK(pthread_create(&threads[i], NULL, live, &houses[i]) == 0);
+    }
+    for (int i = 0; i < LOOPS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < LOOPS; i++) dari_remote_free(street.remotes[i]);
+    pthread_barrier_destroy(&street.built);
+    pthread_barrier_destroy(&street.done);
+}
+
 /* --- the end --------------------------------------------------------------------------------- */
 
 /* What has become of a thread's calls. The loop's thread counts called and dropped. */
@@ -366,6 +439,7 @@ int main(int argc, char **argv) {
         TEST(calls_of_each_thread_come_once_and_in_order),
         TEST(every_single_call_wakes_the_loop),
         TEST(messages_of_each_thread_arrive_once_and_in_order),
+        TEST(what_each_loop_publishes_to_all_arrives_everywhere_once_and_in_order),
         TEST(each_call_that_races_the_end_is_called_or_dropped),
     };
     return check_run(tests, sizeof tests / sizeof tests[0], argc, argv);

@@ -72,7 +72,7 @@ pub unsafe extern "C" fn dari_remote_stop(remote: *const dari_remote_t) -> dari_
 /// If the loop is freed before that, `dropped` is called in its place, so that
 /// one of the two always gets `user` to free. Either function may be NULL.
 ///
-/// What one thread asks for with this and the next three functions is done in
+/// What one thread asks for with this and the next four functions is done in
 /// that order, in a turn of the loop. At most 64 Ki of it all, and 64 MiB, may
 /// wait; then it is DARI_ERR_FULL. DARI_ERR_STALE: the loop is gone. After an
 /// error nothing will be done, and neither function is called.

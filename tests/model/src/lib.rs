@@ -13,17 +13,21 @@ use loom::sync::{Arc, Notify};
 use loom::thread;
 use mailbox::{Inbox, Mailbox, Refused, Wake};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Thread and number.
 type Entry = (u8, u8);
 
 const MANY: usize = 100;
 
-/// As the eventfd does it: a wake before the wait counts, two may be one.
-struct Waker(Arc<Notify>);
+/// As the eventfd does it: a wake before the wait counts, two may be one. And how often it was called.
+struct Waker(Arc<Notify>, Count);
+
+type Count = std::sync::Arc<AtomicUsize>;
 
 impl Wake for Waker {
     fn wake(&self) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         self.0.notify();
         Ok(())
     }
@@ -33,6 +37,7 @@ impl Wake for Waker {
 struct Loop<E> {
     mailbox: Arc<Mailbox<E, Waker>>,
     waker: Arc<Notify>,
+    wakes: Count,
     inbox: Inbox<E, Waker>,
     share: usize,
     done: Vec<E>,
@@ -42,9 +47,10 @@ struct Loop<E> {
 impl<E> Loop<E> {
     fn new(share: usize, most_entries: usize) -> Self {
         let waker = Arc::new(Notify::new());
-        let mailbox = Arc::new(Mailbox::new(Waker(Arc::clone(&waker)), most_entries, MANY));
+        let wakes = Count::default();
+        let mailbox = Arc::new(Mailbox::new(Waker(Arc::clone(&waker), Count::clone(&wakes)), most_entries, MANY));
         let inbox = Inbox::new(Arc::clone(&mailbox));
-        Self { mailbox, waker, inbox, share, done: Vec::new(), stopped: false }
+        Self { mailbox, waker, wakes, inbox, share, done: Vec::new(), stopped: false }
     }
 
     fn turn(&mut self) {
@@ -171,6 +177,20 @@ fn entries_and_bytes_are_bounded_and_free_again_when_they_are_taken() {
             at.turn();
         }
         assert_eq!(at.done, [0, 2, 5, 0, 2, 5]);
+    });
+}
+
+#[test]
+fn a_batch_wakes_once() {
+    loom::model(|| {
+        let mut at = Loop::new(MANY, MANY);
+        for batch in 1..=2 {
+            for number in 0..3 {
+                assert_eq!(at.mailbox.put(number, 1), Ok(()));
+            }
+            assert_eq!(at.wakes.load(Ordering::Relaxed), batch);
+            at.turn();
+        }
     });
 }
 
