@@ -101,6 +101,12 @@ impl Results {
         }
     }
 
+    /// How many measurements came to nothing.
+    pub fn failed(&self) -> usize {
+        let rounds = self.rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.rounds);
+        rounds.filter(|round| round.is_none()).count()
+    }
+
     /// Writes `results.json`, `tables.md` and the plots into a folder.
     pub fn write(&self, folder: &Path) -> Result<(), Failure> {
         fs::create_dir_all(folder)?;

@@ -65,6 +65,7 @@ fn draw(
     let Some((low, high)) = range(bars.iter().flat_map(|(_, bars)| bars.iter().map(|(_, spread)| *spread))) else {
         return Ok(());
     };
+    let low = if is_ratio { low.min(1.0) } else { low / 2.0 };
     let count: usize = bars.iter().map(|(_, bars)| bars.len()).sum();
     let body = u32::try_from(count * BAR as usize + bars.len() * GAP as usize)?;
     let height = TOP.unsigned_abs() + body + BOTTOM;
@@ -136,7 +137,7 @@ fn range(spreads: impl Iterator<Item = Spread>) -> Option<(f64, f64)> {
     let spreads: Vec<Spread> = spreads.collect();
     let low = spreads.iter().map(|spread| spread.median).min_by(f64::total_cmp)?;
     let high = spreads.iter().map(|spread| spread.high).max_by(f64::total_cmp)?;
-    Some((low.min(1.0) * 0.9, high * 1.2))
+    Some((low * 0.9, high * 1.2))
 }
 
 /// 1, 2 and 5 of every power of ten between the two.
@@ -158,7 +159,8 @@ fn marks(low: f64, high: f64) -> Vec<f64> {
 
 fn label(value: f64) -> String {
     match value {
-        1e6.. => format!("{:.1}M", value / 1e6),
+        1e6.. if value % 1e6 != 0.0 => format!("{:.1}M", value / 1e6),
+        1e6.. => format!("{}M", value / 1e6),
         1e4.. => format!("{:.0}k", value / 1e3),
         10.0.. => format!("{value:.0}"),
         _ if value.fract() == 0.0 => format!("{value}"),
