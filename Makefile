@@ -170,8 +170,10 @@ callgrind: $(OUT)/echo_server
 	$(CARGO) build --release --locked -p dari-bench
 	bench/callgrind
 
+# Short, since there are many: some 3 minutes. For figures to compare, MICRO=.
+MICRO ?= --warm-up-time 0.2 --measurement-time 0.5 --sample-size 20
 microbench:
-	$(CARGO) bench -p dari-bench --locked
+	$(CARGO) bench -p dari-bench --locked -- $(MICRO)
 
 # ---------------------------------------------------------------- Installing
 

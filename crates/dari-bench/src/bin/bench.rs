@@ -157,7 +157,10 @@ fn servers(options: &Options) -> Result<Vec<&'static Candidate>, Failure> {
         CANDIDATES.iter().filter(is_wanted).partition(|server| server.path(&options.places).is_some());
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|server| server.name).collect();
-        eprintln!("not installed, and so left out: {} (make bench-peers; see bench/peers/README.md)", names.join(", "));
+        eprintln!(
+            "not installed, and so left out: {} (make bench-peers; see bench/peers/README.md)",
+            names.join(", ")
+        );
     }
     if there.is_empty() { Err("nobody is there to be measured".into()) } else { Ok(there) }
 }
