@@ -63,7 +63,8 @@ fn draw(
         .filter(|(_, bars): &(_, Vec<_>)| !bars.is_empty())
         .collect();
     let Some((low, high)) = range(bars.iter().flat_map(|(_, bars)| bars.iter().map(|(_, spread)| *spread))) else {
-        return Ok(());
+        // One of an earlier run would be taken for one of this.
+        return if path.exists() { Ok(std::fs::remove_file(path)?) } else { Ok(()) };
     };
     let low = if is_ratio { low.min(1.0) } else { low / 2.0 };
     let count: usize = bars.iter().map(|(_, bars)| bars.len()).sum();
