@@ -43,7 +43,11 @@ help:
 	@echo 'make autobahn interop http browser differential suites that need more; each says what'
 	@echo 'make autobahn-full                        all 517 cases in both roles, some 20 minutes'
 	@echo 'make sanitize valgrind                    c-test and examples-test under them'
-	@echo 'make microbench                           accept key, unmasking, receiving, by size (criterion)'
+	@echo 'make bench                                dari beside raw TCP and its peers; BENCH=--quick, BENCH=--help'
+	@echo 'make bench-peers                          installs who is measured beside it (see bench/peers/README.md)'
+	@echo 'make bench-docs                           writes what `make bench` found into docs/performance.md'
+	@echo 'make callgrind                            instructions of a message, C beside Rust'
+	@echo 'make microbench                           the parts by themselves: frames, texts, topics, timers, ids (criterion)'
 	@echo 'make clean          removes target/'
 
 # ------------------------------------------------------------------ Building
@@ -88,7 +92,7 @@ clean:
 # ------------------------------------------------------------------- Testing
 
 .PHONY: test rust-test header check-header c-test examples-test docs-test
-.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential model format microbench sanitize valgrind
+.PHONY: autobahn autobahn-server autobahn-client autobahn-full interop http browser differential model format sanitize valgrind
 test: need
 	@MAKE='$(MAKE)' sh tests/examples/summary.sh rust-test check-header c-test examples-test docs-test
 
@@ -125,9 +129,6 @@ format:
 	$(CARGO) fmt --check --manifest-path tests/differential/Cargo.toml
 	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
 
-microbench:
-	$(CARGO) bench -p dari-bench --locked
-
 # All but the slow half of the compressed cases, which is of longer messages.
 AUTOBAHN := [1-7].*,9.*,10.*,12.[1-5].[1-6],12.[1-5].11,13.[1-7].[1-6],13.[1-7].11
 autobahn: autobahn-server autobahn-client
@@ -144,6 +145,35 @@ sanitize:
 
 valgrind: $(PROGRAMS)
 	@MAKE='$(MAKE)' sh tests/examples/memcheck.sh
+
+# ----------------------------------------------------------------- Measuring
+
+.PHONY: bench bench-peers bench-docs bench-smoke callgrind microbench
+# Options of the runner. dari is measured as a user builds it: in C, on the static library.
+BENCH ?= --full
+bench: $(OUT)/echo_server
+	$(CARGO) build --release --locked -p dari-bench
+	target/release/bench $(BENCH)
+
+bench-peers:
+	bench/peers/install target/peers
+
+bench-docs:
+	bench/publish target/bench
+
+# Whether measuring works: what it finds without optimisation is nothing to go by.
+bench-smoke: $(OUT)/echo_server
+	$(CARGO) build --locked -p dari-bench
+	target/debug/bench --quick --rounds 1 --servers raw,dari --out target/bench-smoke
+
+callgrind: $(OUT)/echo_server
+	$(CARGO) build --release --locked -p dari-bench
+	bench/callgrind
+
+# Short, since there are many: some 3 minutes. For figures to compare, MICRO=.
+MICRO ?= --warm-up-time 0.2 --measurement-time 0.5 --sample-size 20
+microbench:
+	$(CARGO) bench -p dari-bench --locked -- $(MICRO)
 
 # ---------------------------------------------------------------- Installing
 

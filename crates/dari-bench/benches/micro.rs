@@ -61,6 +61,27 @@ fn receiving(c: &mut Criterion) {
     }
 }
 
+/// What a loop can hand on of a long frame after one read.
+const PIECE: usize = 64 << 10;
+
+/// A long frame as it comes from a socket: piece by piece, its text checked before all of it is there.
+fn receiving_pieces(c: &mut Criterion) {
+    let size = 1 << 20;
+    let mut group = c.benchmark_group("receive in pieces");
+    group.throughput(Throughput::Bytes(size as u64));
+    for (name, kind) in TEXTS.into_iter().chain([("binary", Kind::Binary)]) {
+        let first = if kind == Kind::Binary { 0x82 } else { 0x81 };
+        let mut bytes = frame(first, &kind.payload(size), NO_MASK);
+        let mut peer = Peer::new(Offer::Plain);
+        group.bench_function(BenchmarkId::new(name, size), |b| {
+            b.iter(|| {
+                let received: usize = bytes.chunks_mut(PIECE).map(|piece| peer.receive(black_box(piece))).sum();
+                assert!(received == size);
+            });
+        });
+    }
+}
+
 fn compressing(c: &mut Criterion) {
     for (what, offer) in [("alone", Offer::Deflate), ("takeover", Offer::Takeover)] {
         let mut group = c.benchmark_group(format!("deflate {what}"));
@@ -81,5 +102,5 @@ fn compressing(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, handshake, masking, sending, receiving, compressing);
+criterion_group!(benches, handshake, masking, sending, receiving, receiving_pieces, compressing);
 criterion_main!(benches);

@@ -97,7 +97,8 @@ impl Crowd {
         let how = dari::Listen { origins: Origins::Any, ..dari::Listen::default() };
         let listener = event_loop.net().listen("127.0.0.1:0", how, Box::new(Subscriber(Rc::clone(&opened))))?;
         let port = event_loop.net().listener_port(listener).ok_or("it listens on no port")?;
-        let target = Target { address: ([127, 0, 0, 1], port).into(), pid: None, is_raw: false, tls: None };
+        let target =
+            Target { address: ([127, 0, 0, 1], port).into(), pid: None, is_raw: false, cuts: false, tls: None };
         let mut clients = Vec::with_capacity(count);
         for nth in 0..count {
             let mut client = target.ask(nth, Offer::Plain)?;

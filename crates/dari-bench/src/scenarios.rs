@@ -3,6 +3,7 @@
 use crate::frames::Kind::{self, Ascii, Binary, Json, Korean};
 use crate::load::Load;
 use crate::load::Mode::{self, After, Broadcast, Churn, Echo, Idle, Secure, Slow};
+use crate::server::{RAW, UWS, UWS_SIMDUTF};
 use crate::target::Offer;
 
 /// One load under a name.
@@ -15,28 +16,31 @@ pub struct Scenario {
     pub title: &'static str,
     /// What is done.
     pub load: Load,
-    /// The most that dari may take of what raw takes, and of what uWebSockets takes; 0: no bar.
-    pub bars: [f64; 2],
+    /// The most that dari may take of what each of [`RIVALS`] takes; 0: no bar.
+    pub bars: [f64; 3],
     /// Whether it is among the few that are looked at in a minute.
     pub is_quick: bool,
 }
+
+/// Whom there are bars for.
+pub const RIVALS: [&str; 3] = [RAW, UWS, UWS_SIMDUTF];
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 #[rustfmt::skip]
 const TABLE: &[Scenario] = &[
-    // name, title, mode, what messages hold, bytes, connections, messages in one go, bars
+    // name, title, mode, what messages hold, bytes, connections, messages in one go, bars of raw and of uWebSockets
     quick(row("20-c64-d1", "20 B, 64 connections", Echo, Binary, 20, 64, 1, [1.05, 1.00])),
     row("1k-c64-d1", "1 KiB, 64 connections", Echo, Binary, KIB, 64, 1, [1.05, 1.00]),
     row("20-c500-d1", "20 B, 500 connections", Echo, Binary, 20, 500, 1, [1.05, 1.00]),
     row("20-c10000-d1", "20 B, 10,000 connections", Echo, Binary, 20, 10_000, 1, [1.05, 1.00]),
     row("16k-c64-d1", "16 KiB, 64 connections", Echo, Binary, 16 * KIB, 64, 1, [1.05, 0.98]),
     row("t16k-c64-d1", "ASCII text 16 KiB, 64 connections", Echo, Ascii, 16 * KIB, 64, 1, [1.08, 0.93]),
-    row("k1k-c64-d1", "Korean text 1 KiB, 64 connections", Echo, Korean, KIB, 64, 1, [1.08, 0.90]),
-    quick(row("k16k-c64-d1", "Korean text 16 KiB, 64 connections", Echo, Korean, 16 * KIB, 64, 1, [1.15, 0.36])),
+    simdutf(0.97, row("k1k-c64-d1", "Korean text 1 KiB, 64 connections", Echo, Korean, KIB, 64, 1, [1.08, 0.90])),
+    quick(simdutf(0.95, row("k16k-c64-d1", "Korean text 16 KiB, 64 connections", Echo, Korean, 16 * KIB, 64, 1, [1.15, 0.36]))),
     row("1m-c8-d1", "1 MiB, 8 connections", Echo, Binary, MIB, 8, 1, [1.50, 0.88]),
-    row("k1m-c8-d1", "Korean text 1 MiB, 8 connections", Echo, Korean, MIB, 8, 1, [1.60, 0.20]),
+    simdutf(0.95, row("k1m-c8-d1", "Korean text 1 MiB, 8 connections", Echo, Korean, MIB, 8, 1, [1.60, 0.20])),
     row("20-c64-d16", "20 B, 16 in one go", Echo, Binary, 20, 64, 16, [1.05, 0.98]),
     row("125-c64-d16", "125 B, 16 in one go", Echo, Binary, 125, 64, 16, [1.05, 0.98]),
     quick(row("1k-c64-d16", "1 KiB, 16 in one go", Echo, Binary, KIB, 64, 16, [1.08, 0.91])),
@@ -53,6 +57,8 @@ const TABLE: &[Scenario] = &[
     row("churn", "connect, handshake, echo, close", Churn, Binary, 20, 16, 1, [1.20, 0.96]),
     row("wss-1k", "wss 1 KiB, 64 connections", Secure, Binary, KIB, 64, 1, [0.0, 1.00]),
     row("wss-16k", "wss 16 KiB, 64 connections", Secure, Binary, 16 * KIB, 64, 1, [0.0, 0.80]),
+    row("wss-1k-d16", "wss 1 KiB, 16 in one go", Secure, Binary, KIB, 64, 16, [0.0, 0.0]),
+    row("wss-16k-d16", "wss 16 KiB, 16 in one go", Secure, Binary, 16 * KIB, 64, 16, [0.0, 0.0]),
     row("slow", "slow reader, 64 KiB x 256", Slow, Binary, 64 * KIB, 1, 256, [0.0, 0.45]),
     quick(row("idle", "memory of an idle connection", Idle, Binary, 20, 10_000, 1, [0.0, 0.0])),
     row("idle-deflate", "the same, compression without takeover used", Idle, Json, KIB, 10_000, 1, [0.0, 0.0]),
@@ -69,14 +75,25 @@ const fn row(
     size: usize,
     conns: usize,
     depth: usize,
-    bars: [f64; 2],
+    [raw, uws]: [f64; 2],
 ) -> Scenario {
     let offer = if matches!(kind, Json) { Offer::Deflate } else { Offer::Plain };
-    Scenario { name, title, load: Load { mode, conns, size, depth, kind, offer }, bars, is_quick: false }
+    Scenario {
+        name,
+        title,
+        load: Load { mode, conns, size, depth, kind, offer },
+        bars: [raw, uws, 0.0],
+        is_quick: false,
+    }
 }
 
 const fn quick(scenario: Scenario) -> Scenario {
     Scenario { is_quick: true, ..scenario }
+}
+
+const fn simdutf(bar: f64, scenario: Scenario) -> Scenario {
+    let [raw, uws, _] = scenario.bars;
+    Scenario { bars: [raw, uws, bar], ..scenario }
 }
 
 const fn takeover(scenario: Scenario) -> Scenario {
@@ -89,6 +106,12 @@ pub fn all() -> &'static [Scenario] {
 }
 
 impl Scenario {
+    /// The one over plain TCP that is the same but for TLS.
+    pub fn without_tls(&self) -> Option<&'static Self> {
+        let plain = Load { mode: Echo, ..self.load };
+        all().iter().find(|other| self.load.mode == Secure && other.load == plain)
+    }
+
     /// The figure that it is about, which is better if it is smaller.
     pub fn figure(&self) -> &'static str {
         if self.is_memory() { "bytes" } else { "us" }

@@ -48,20 +48,19 @@ pub const RAW: &str = "raw";
 pub const DARI: &str = "dari";
 /// The peer that has bars of its own.
 pub const UWS: &str = "uwebsockets";
+/// The same, built with an option that it does not have by default.
+pub const UWS_SIMDUTF: &str = "uwebsockets-simdutf";
+const LWS: &str = "libwebsockets";
 
 /// All programs, in the order in which they are measured.
 pub const CANDIDATES: &[Candidate] = &[
     candidate(RAW, Program::Ours("raw"), &[Broadcast]),
     candidate(DARI, Program::Built("c/echo_server"), &[Broadcast, Deflate, Takeover, Tls]),
     candidate(UWS, Program::Built("peers/uwebsockets"), &[Broadcast, Deflate, Takeover, Tls]),
-    candidate(
-        "uwebsockets-simdutf",
-        Program::Built("peers/uwebsockets-simdutf"),
-        &[Broadcast, Deflate, Takeover, Tls],
-    ),
-    candidate("libwebsockets", Program::Built("peers/libwebsockets"), &[Broadcast, Deflate, Takeover, Tls]),
+    candidate(UWS_SIMDUTF, Program::Built("peers/uwebsockets-simdutf"), &[Broadcast, Deflate, Takeover, Tls]),
+    candidate(LWS, Program::Built("peers/libwebsockets"), &[Broadcast, Deflate, Takeover, Tls]),
     candidate("tokio-tungstenite", Program::Built("peers/tokio-tungstenite"), &[Broadcast]),
-    candidate("fastwebsockets", Program::Built("peers/fastwebsockets"), &[Broadcast]),
+    candidate("fastwebsockets", Program::Built("peers/fastwebsockets"), &[]),
     candidate("ws", Program::Built("peers/ws"), &[Broadcast, Deflate, Takeover, Tls]),
     candidate("bun", Program::Built("peers/bun"), &[Broadcast, Deflate, Takeover, Tls]),
 ];
@@ -133,11 +132,12 @@ impl Candidate {
                 Tls => command.arg("--cert").arg(&tls.cert).arg("--key").arg(&tls.key),
             };
         }
-        if self.name == "libwebsockets" && load.conns > MANY {
+        if self.name == LWS && load.conns > MANY {
             command.arg("--many");
         }
         let mut server = Server::start(command, core)?;
         server.target.is_raw = self.name == RAW;
+        server.target.cuts = self.name == LWS;
         server.target.tls = Some(Arc::clone(&tls.trust));
         Ok(server)
     }
@@ -182,7 +182,13 @@ impl Server {
         sys::die_with_us(&mut command);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take();
-        let target = Target { address: ([127, 0, 0, 1], 0).into(), pid: Some(child.id()), is_raw: false, tls: None };
+        let target = Target {
+            address: ([127, 0, 0, 1], 0).into(),
+            pid: Some(child.id()),
+            is_raw: false,
+            cuts: false,
+            tls: None,
+        };
         let mut server = Self { child, target, about: String::new() };
         let line = output.and_then(first_line).ok_or_else(|| format!("{name} does not listen"))?;
         let words = line.strip_prefix("listening on ").ok_or_else(|| format!("{name} says {line:?}"))?;

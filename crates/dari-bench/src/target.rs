@@ -22,6 +22,8 @@ pub struct Target {
     pub pid: Option<u32>,
     /// Whether it sends back bytes and knows nothing of WebSocket.
     pub is_raw: bool,
+    /// Whether it sends back a long message in pieces, wherever it was cut when it was read.
+    pub cuts: bool,
     /// How to trust it, if it speaks TLS.
     pub tls: Option<Arc<ClientConfig>>,
 }
@@ -150,7 +152,8 @@ impl Target {
     fn begin<W: Wire>(&self, wire: W, offer: Offer) -> Result<Channel<W>, Failure> {
         wire.socket().set_read_timeout(Some(PATIENCE))?;
         wire.socket().set_write_timeout(Some(PATIENCE))?;
-        let mut channel = Channel { wire, walker: Walker::default(), is_raw: self.is_raw, shape: None };
+        let (walker, shape) = (Walker::default(), None);
+        let mut channel = Channel { wire, walker, is_raw: self.is_raw, cuts: self.cuts, shape };
         if !self.is_raw {
             channel.wire.write_all(offer.request().as_bytes())?;
         }
@@ -209,6 +212,7 @@ pub struct Channel<W> {
     pub wire: W,
     walker: Walker,
     is_raw: bool,
+    cuts: bool,
     /// The frame that the last sample came in, if it was one.
     shape: Option<Shape>,
 }
@@ -256,6 +260,7 @@ impl<W: Wire> Channel<W> {
     /// are not looked at, the last one is.
     fn leap(&mut self, due: u64) {
         if let Some(shape) = self.shape
+            && !self.cuts
             && due > 2
             && self.walker.left() == shape.payload
         {

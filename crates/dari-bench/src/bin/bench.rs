@@ -129,7 +129,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     progress.end();
     println!("{}", results.tables());
     println!("also in {}: results.json, tables.md and plots", options.out.display());
-    Ok(())
+    match results.failed() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} measurements failed").into()),
+    }
 }
 
 fn scenarios(options: &Options) -> Result<Vec<Scenario>, Failure> {
@@ -154,7 +157,10 @@ fn servers(options: &Options) -> Result<Vec<&'static Candidate>, Failure> {
         CANDIDATES.iter().filter(is_wanted).partition(|server| server.path(&options.places).is_some());
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|server| server.name).collect();
-        eprintln!("not installed, and so left out: {} (make bench-peers)", names.join(", "));
+        eprintln!(
+            "not installed, and so left out: {} (make bench-peers; see bench/peers/README.md)",
+            names.join(", ")
+        );
     }
     if there.is_empty() { Err("nobody is there to be measured".into()) } else { Ok(there) }
 }

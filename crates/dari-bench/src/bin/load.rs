@@ -19,10 +19,11 @@ usage: load MODE PORT [OPTION...]
   --kind KIND        binary, ascii, korean, mixed or json (binary)
   --deflate          offer permessage-deflate without context takeover; --takeover with it
   --raw              the server sends back bytes, and knows no handshake
+  --cut              the server sends long messages in pieces
   --pid PID          whose CPU time and memory are read
   --roots FILE       whom to trust, for secure
   --seconds S        how long to measure (2), after a warm-up of a quarter of that
-  --messages N       or so many messages, without a warm-up
+  --messages N       or until so many messages have come back, without a warm-up
   --core N           run on this core alone";
 
 struct Options {
@@ -60,7 +61,8 @@ fn parse(words: &[String]) -> Result<Options, Failure> {
     let [mode, port, rest @ ..] = words else { return Err("what, and against which port?".into()) };
     let load =
         Load { mode: parse_mode(mode)?, conns: 64, size: 20, depth: 1, kind: Kind::Binary, offer: Offer::Plain };
-    let target = Target { address: ([127, 0, 0, 1], port.parse()?).into(), pid: None, is_raw: false, tls: None };
+    let target =
+        Target { address: ([127, 0, 0, 1], port.parse()?).into(), pid: None, is_raw: false, cuts: false, tls: None };
     let plan = Plan { warm_up: Duration::from_millis(500), measure: Duration::from_secs(2), messages: None };
     let mut options = Options { load, target, plan };
     let mut rest = rest.iter();
@@ -74,6 +76,7 @@ fn parse(words: &[String]) -> Result<Options, Failure> {
             "--deflate" => options.load.offer = Offer::Deflate,
             "--takeover" => options.load.offer = Offer::Takeover,
             "--raw" => options.target.is_raw = true,
+            "--cut" => options.target.cuts = true,
             "--pid" => options.target.pid = Some(value()?.parse()?),
             "--roots" => options.target.tls = Some(trust(Path::new(value()?))?),
             "--seconds" => {

@@ -2,6 +2,7 @@
 
 use super::{Results, Row};
 use crate::meter::Figures;
+use crate::scenarios::RIVALS;
 use std::fmt::Write;
 
 pub(super) fn write(results: &Results) -> String {
@@ -20,6 +21,8 @@ pub(super) fn write(results: &Results) -> String {
 
 fn row(row: &Row) -> String {
     let scenario = &row.scenario;
+    let bars = RIVALS.iter().zip(scenario.bars).filter(|(_, bar)| *bar > 0.0);
+    let bars: Vec<_> = bars.map(|(name, bar)| format!("{}: {bar}", text(name))).collect();
     let cells: Vec<_> = row
         .cells
         .iter()
@@ -34,12 +37,11 @@ fn row(row: &Row) -> String {
         })
         .collect();
     format!(
-        "  {{\"name\": {}, \"title\": {}, \"figure\": {}, \"bars\": [{}, {}], \"servers\": [\n{}\n  ]}}",
+        "  {{\"name\": {}, \"title\": {}, \"figure\": {}, \"bars\": {{{}}}, \"servers\": [\n{}\n  ]}}",
         text(scenario.name),
         text(scenario.title),
         text(scenario.figure()),
-        scenario.bars[0],
-        scenario.bars[1],
+        bars.join(", "),
         cells.join(",\n")
     )
 }

@@ -1,30 +1,57 @@
-//! The tables that people read: dari beside its bars, everybody beside raw, latencies, memory.
+//! The tables that people read: dari beside its bars, everybody beside raw, latencies, memory, and what speaks for and
+//! against the figures.
 
-use super::{Results, Row, Spread};
-use crate::server::{DARI, RAW, UWS};
+use super::{Results, Row};
+use crate::load::Mode;
+use crate::scenarios::RIVALS;
+use crate::server::{DARI, RAW};
+use crate::target::Offer;
 
 pub(super) fn write(results: &Results) -> String {
-    let mut parts = vec![about(results)];
     let (memory, time): (Vec<&Row>, Vec<&Row>) = results.rows.iter().partition(|row| row.scenario.is_memory());
-    if !time.is_empty() {
-        parts.push(format!("## dari and its bars\n\n{}", bars(&time)));
-        parts.push(format!(
-            "## Server CPU, us a message\n\nIn brackets: the median of the ratios to raw, round by round.\n\n{}",
-            everybody(results, &time, |row, server| cell(row, server, RAW))
-        ));
-        parts.push(format!(
-            "## Latency, us: half of all volleys, 99 %, 99.9 %\n\n{}",
-            everybody(results, &time, latency)
-        ));
-    }
-    if !memory.is_empty() {
-        parts.push(format!(
-            "## Memory, bytes a connection\n\n{}",
-            everybody(results, &memory, |row, server| row.figure(server, "bytes").map(|spread| whole(spread.median)))
-        ));
-    }
-    parts.extend(failures(results));
-    parts.join("\n") + "\n"
+    let compressed: Vec<&Row> = time.iter().copied().filter(|row| row.scenario.load.offer != Offer::Plain).collect();
+    let secure: Vec<&Row> = time.iter().copied().filter(|row| results.without_tls(row).is_some()).collect();
+    let slow: Vec<&Row> = time.iter().copied().filter(|row| row.scenario.load.mode == Mode::Slow).collect();
+    let wire_size = |row: &Row, server: &str| median(row, server, "reply_bytes");
+    let table = |rows: &[&Row], title: &str, cell: &dyn Fn(&Row, &str) -> Option<String>| {
+        let table = || format!("## {title}\n\n{}", everybody(results, rows, cell));
+        (!rows.is_empty()).then(table)
+    };
+    let parts = [
+        Some(about(results)),
+        (!time.is_empty()).then(|| format!("## dari and its bars\n\n{}", bars(&time))),
+        table(
+            &time,
+            "Server CPU, us a message\n\nIn brackets: the median of the ratios to raw, round by round.",
+            &|row, server| cell(row, server, RAW),
+        ),
+        table(&secure, "What TLS adds: wss, times the same over plain TCP", &|row, server| {
+            let plain = results.without_tls(row)?.figure(server, "us")?;
+            Some(format!("{:.2}", row.figure(server, "us")?.median / plain.median))
+        }),
+        table(&compressed, "Compressed answers, bytes on the wire", &|row, server| wire_size(row, server).map(whole)),
+        table(&slow, "What a slow reader makes the server hold, bytes at most", &|row, server| {
+            median(row, server, "held_bytes").map(whole)
+        }),
+        table(&time, "Latency, us: half of all volleys, 99 %, 99.9 %", &latency),
+        table(&memory, "Memory, bytes a connection", &|row, server| median(row, server, "bytes").map(whole)),
+        table(
+            &time,
+            "The load's own CPU, times the server's\n\n\
+             Above 1 the server waits for the load: it sleeps more often, and is handed less at a time.",
+            &load_share,
+        ),
+        failures(results),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn median(row: &Row, server: &str, name: &str) -> Option<f64> {
+    row.figure(server, name).map(|spread| spread.median)
+}
+
+fn load_share(row: &Row, server: &str) -> Option<String> {
+    Some(format!("{:.2}", median(row, server, "load_us")? / median(row, server, "us")?))
 }
 
 fn about(results: &Results) -> String {
@@ -34,30 +61,28 @@ fn about(results: &Results) -> String {
     machine.concat() + &servers.concat()
 }
 
-/// A row for each scenario in which dari took part: what it takes of what raw and uWebSockets take.
+/// A row for each scenario in which dari took part: what it takes of what its rivals take.
 fn bars(rows: &[&Row]) -> String {
+    let columns: Vec<_> = RIVALS.iter().map(|rival| format!("of {rival} (spread) | bar | ")).collect();
     let mut lines = vec![
-        "| scenario | dari us | of raw (spread) | bar | | of uWebSockets (spread) | bar | |".to_owned(),
-        "|---|---|---|---|---|---|---|---|".to_owned(),
+        format!("| scenario | dari, us | {}", columns.concat().trim_end()),
+        format!("|---|---|{}", "---|---|".repeat(RIVALS.len())),
     ];
     for row in rows {
         let Some(us) = row.figure(DARI, "us") else { continue };
-        let [raw, uws] = [(RAW, row.scenario.bars[0]), (UWS, row.scenario.bars[1])].map(|(other, bar)| {
-            let ratio = row.ratio(DARI, other);
-            let found = ratio.map_or("-".to_owned(), |ratio| {
-                format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
-            });
-            let bar = Some(bar).filter(|bar| *bar > 0.0);
-            let verdict = ratio.zip(bar).map_or("", |(ratio, bar)| ratio.verdict(bar));
-            format!("{found} | {} | {verdict}", bar.map_or("-".to_owned(), |bar| format!("{bar:.2}")))
+        let cells = RIVALS.iter().zip(row.scenario.bars).map(|(rival, bar)| {
+            let Some(ratio) = row.ratio(DARI, rival) else { return "- | - | ".to_owned() };
+            let verdict = if bar > 0.0 { format!("{bar:.2}: {}", ratio.verdict(bar)) } else { "-".to_owned() };
+            format!("{:.2} ({:.2} to {:.2}) | {verdict} | ", ratio.median, ratio.low, ratio.high)
         });
-        lines.push(format!("| {} | {} | {raw} | {uws} |", row.scenario.title, micros(us.median)));
+        let cells: String = cells.collect();
+        lines.push(format!("| {} | {} | {}", row.scenario.title, micros(us.median), cells.trim_end()));
     }
     lines.join("\n") + "\n"
 }
 
 /// A row for each scenario, a column for each server.
-fn everybody(results: &Results, rows: &[&Row], cell: impl Fn(&Row, &str) -> Option<String>) -> String {
+fn everybody(results: &Results, rows: &[&Row], cell: &dyn Fn(&Row, &str) -> Option<String>) -> String {
     let names: Vec<_> = results.servers.iter().map(|(name, _)| *name).collect();
     let mut lines =
         vec![format!("| scenario | {} |", names.join(" | ")), format!("|---|{}", "---|".repeat(names.len()))];
@@ -69,14 +94,13 @@ fn everybody(results: &Results, rows: &[&Row], cell: impl Fn(&Row, &str) -> Opti
 }
 
 fn cell(row: &Row, server: &str, to: &str) -> Option<String> {
-    let us = micros(row.figure(server, "us")?.median);
+    let us = micros(median(row, server, "us")?);
     let ratio = row.ratio(server, to).filter(|_| server != to);
     Some(ratio.map_or(us.clone(), |ratio| format!("{us} ({:.2})", ratio.median)))
 }
 
 fn latency(row: &Row, server: &str) -> Option<String> {
-    let [p50, p99, p999] = ["p50_us", "p99_us", "p999_us"]
-        .map(|name| row.figure(server, name).map(|spread: Spread| whole(spread.median)));
+    let [p50, p99, p999] = ["p50_us", "p99_us", "p999_us"].map(|name| median(row, server, name).map(whole));
     Some(format!("{} / {} / {}", p50?, p99?, p999?))
 }
 

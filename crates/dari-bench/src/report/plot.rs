@@ -2,7 +2,7 @@
 
 use super::{Results, Row, Spread};
 use crate::Failure;
-use crate::server::RAW;
+use crate::server::{RAW, UWS};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -12,10 +12,10 @@ const WIDTH: u32 = 900;
 /// Where names of scenarios end, and bars begin.
 const LEFT: i32 = 270;
 const RIGHT: i32 = 850;
-const TOP: i32 = 80;
+const TOP: i32 = 96;
 const BOTTOM: u32 = 30;
-const BAR: i32 = 9;
-const GAP: i32 = 12;
+const BAR: i32 = 11;
+const GAP: i32 = 14;
 /// Colours that are told apart without red and green.
 const COLOURS: [RGBColor; 9] = [
     RGBColor(150, 150, 150),
@@ -33,12 +33,17 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 pub(super) fn write(results: &Results, folder: &Path) -> Result<(), Failure> {
     let (memory, time): (Vec<&Row>, Vec<&Row>) = results.rows.iter().partition(|row| row.scenario.is_memory());
-    let cpu = |row: &Row, server: &str| row.ratio(server, RAW).filter(|_| server != RAW);
-    draw(results, &time, cpu, "Server CPU a message, times that of a raw TCP echo", &folder.join("cpu.svg"))?;
+    let (limited, other): (Vec<&Row>, Vec<&Row>) = time.iter().partition(|row| row.figure(RAW, "us").is_some());
+    let beside =
+        |rival: &'static str| move |row: &Row, server: &str| row.ratio(server, rival).filter(|_| server != rival);
+    let title = "Server CPU a message, times that of a raw TCP echo";
+    draw(results, &limited, beside(RAW), title, true, &folder.join("cpu.svg"))?;
+    let title = "What a raw TCP echo can not do: server CPU a message, times that of uWebSockets";
+    draw(results, &other, beside(UWS), title, true, &folder.join("cpu-other.svg"))?;
     let latency = |row: &Row, server: &str| row.figure(server, "p99_us");
-    draw(results, &time, latency, "Latency, us: 99 % are not slower", &folder.join("latency.svg"))?;
+    draw(results, &time, latency, "Latency, us: 99 % of volleys take no longer", false, &folder.join("latency.svg"))?;
     let bytes = |row: &Row, server: &str| row.figure(server, "bytes");
-    draw(results, &memory, bytes, "Memory, bytes a connection", &folder.join("memory.svg"))
+    draw(results, &memory, bytes, "Memory, bytes a connection", false, &folder.join("memory.svg"))
 }
 
 fn draw(
@@ -46,6 +51,7 @@ fn draw(
     rows: &[&Row],
     value: impl Fn(&Row, &str) -> Option<Spread>,
     title: &str,
+    is_ratio: bool,
     path: &Path,
 ) -> Result<(), Failure> {
     let names: Vec<&str> = results.servers.iter().map(|(name, _)| *name).collect();
@@ -57,15 +63,18 @@ fn draw(
         .filter(|(_, bars): &(_, Vec<_>)| !bars.is_empty())
         .collect();
     let Some((low, high)) = range(bars.iter().flat_map(|(_, bars)| bars.iter().map(|(_, spread)| *spread))) else {
-        return Ok(());
+        // One of an earlier run would be taken for one of this.
+        return if path.exists() { Ok(std::fs::remove_file(path)?) } else { Ok(()) };
     };
+    let low = if is_ratio { low.min(1.0) } else { low / 2.0 };
     let count: usize = bars.iter().map(|(_, bars)| bars.len()).sum();
     let body = u32::try_from(count * BAR as usize + bars.len() * GAP as usize)?;
     let height = TOP.unsigned_abs() + body + BOTTOM;
     let canvas = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     canvas.fill(&WHITE)?;
     text(&canvas, title, (20, 14), 18, HPos::Left)?;
-    legend(&canvas, &names)?;
+    let is_shown = |nth: &usize| bars.iter().any(|(_, bars)| bars.iter().any(|(other, _)| other == nth));
+    legend(&canvas, (0..names.len()).filter(is_shown).map(|nth| (names[nth], COLOURS[nth % COLOURS.len()])))?;
     #[expect(clippy::cast_possible_truncation, reason = "a place on the canvas")]
     let place = |value: f64| {
         let share = (value.clamp(low, high).ln() - low.ln()) / (high.ln() - low.ln());
@@ -75,30 +84,38 @@ fn draw(
     for mark in marks(low, high) {
         let x = place(mark);
         canvas.draw(&PathElement::new([(x, TOP), (x, bottom)], RGBColor(215, 215, 215)))?;
-        text(&canvas, &label(mark), (x, bottom + 14), 12, HPos::Center)?;
+        for y in [TOP - 10, bottom + 14] {
+            text(&canvas, &label(mark), (x, y), 12, HPos::Center)?;
+        }
     }
+    // A ratio is more than 1, or less.
+    let from = place(if is_ratio { 1.0 } else { low });
     let mut y = TOP + GAP / 2;
     for (row, bars) in &bars {
         let middle = y + BAR * i32::try_from(bars.len())? / 2;
-        text(&canvas, row.scenario.title, (LEFT - 8, middle), 12, HPos::Right)?;
+        text(&canvas, row.scenario.title, (LEFT - 8, middle), 13, HPos::Right)?;
         for (nth, spread) in bars {
             let colour = COLOURS[nth % COLOURS.len()];
-            let (from, to) = (place(low), place(spread.median));
-            canvas.draw(&Rectangle::new([(from, y), (to, y + BAR - 1)], colour.filled()))?;
+            let to = place(spread.median);
+            canvas.draw(&Rectangle::new([(from.min(to), y), (from.max(to), y + BAR - 1)], colour.filled()))?;
             let line = y + BAR / 2;
             canvas.draw(&PathElement::new([(place(spread.low), line), (place(spread.high), line)], BLACK))?;
-            text(&canvas, &label(spread.median), (place(spread.high) + 4, line), 9, HPos::Left)?;
+            text(&canvas, &label(spread.median), (place(spread.high).max(from) + 4, line), 11, HPos::Left)?;
             y += BAR;
         }
         y += GAP;
+    }
+    // What all are compared with.
+    if is_ratio {
+        canvas.draw(&PathElement::new([(from, TOP), (from, bottom)], BLACK))?;
     }
     canvas.present()?;
     Ok(())
 }
 
-fn legend(canvas: &Canvas<'_>, names: &[&str]) -> Result<(), Failure> {
-    let (mut x, mut y) = (20, 38);
-    for (name, colour) in names.iter().zip(COLOURS.iter().cycle()) {
+fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = (&'a str, RGBColor)>) -> Result<(), Failure> {
+    let (mut x, mut y) = (20, 42);
+    for (name, colour) in names {
         let width = 24 + 7 * i32::try_from(name.len())?;
         if x + width > RIGHT {
             (x, y) = (20, y + 18);
@@ -121,7 +138,7 @@ fn range(spreads: impl Iterator<Item = Spread>) -> Option<(f64, f64)> {
     let spreads: Vec<Spread> = spreads.collect();
     let low = spreads.iter().map(|spread| spread.median).min_by(f64::total_cmp)?;
     let high = spreads.iter().map(|spread| spread.high).max_by(f64::total_cmp)?;
-    Some((low.min(1.0) * 0.9, high * 1.2))
+    Some((low * 0.9, high * 1.2))
 }
 
 /// 1, 2 and 5 of every power of ten between the two.
@@ -143,9 +160,12 @@ fn marks(low: f64, high: f64) -> Vec<f64> {
 
 fn label(value: f64) -> String {
     match value {
-        1e6.. => format!("{:.1}M", value / 1e6),
+        1e6.. if value % 1e6 != 0.0 => format!("{:.1}M", value / 1e6),
+        1e6.. => format!("{}M", value / 1e6),
         1e4.. => format!("{:.0}k", value / 1e3),
         10.0.. => format!("{value:.0}"),
-        _ => format!("{:.2}", value).trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ if value.fract() == 0.0 => format!("{value}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{:.2}", value).trim_end_matches('0').to_owned(),
     }
 }
