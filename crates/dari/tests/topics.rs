@@ -185,3 +185,69 @@ fn random_comings_and_goings_agree_with_a_map_of_sets() {
         }
     }
 }
+
+/// Whatever else happens between them, what is published comes to everybody once and in order: to those who read, to
+/// those who are slow, and to the one in whose hook it happens.
+#[test]
+fn runs_of_publishing_keep_their_place_among_everything_else() {
+    for seed in 1..=20 {
+        let mut random = Random(seed);
+        let mut bench = Bench::new(Listen::default(), Hooks::quiet);
+        let (conns, mut raws) = open_some(&mut bench, 5);
+        raws.push(Raw::connect_narrow(bench.port));
+        raws[5].say(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+        bench.until("all are open", |bench| bench.log.opens() == 6);
+        raws[5].hear();
+        assert!(raws[5].take_head().is_some());
+        let conns = [&conns[..], &[bench.log.opened()]].concat();
+        let mut subscribed = vec![[false; 2]; conns.len()];
+        let mut wanted = vec![Vec::new(); conns.len()];
+        for number in 0..300_u32 {
+            let size = [4, 100, 3_000, 30_000][random.below(4)];
+            let mut data = pattern(size);
+            data[..4].copy_from_slice(&number.to_be_bytes());
+            let (who, topic) = (random.below(conns.len()), random.below(2));
+            let name = ["a", "b"][topic];
+            let net = bench.net();
+            match random.below(10) {
+                0 => {
+                    net.subscribe(conns[who], name).unwrap();
+                    subscribed[who][topic] = true;
+                }
+                1 => {
+                    net.unsubscribe(conns[who], name).unwrap();
+                    subscribed[who][topic] = false;
+                }
+                2 => {
+                    // It is full one day, and then nobody gets it.
+                    if net.send(conns[who], Message::binary(&data)).is_ok() {
+                        wanted[who].push(data);
+                    }
+                }
+                3 => {
+                    bench.turn();
+                    raws[..5].iter_mut().for_each(Raw::hear);
+                }
+                _ => {
+                    let except = (random.below(3) == 0).then_some(who);
+                    net.publish(name, except.map(|who| conns[who]), Message::binary(&data)).unwrap();
+                    for (who, wanted) in wanted.iter_mut().enumerate() {
+                        if subscribed[who][topic] && except != Some(who) {
+                            wanted.push(data.clone());
+                        }
+                    }
+                }
+            }
+        }
+        let mut got = vec![Vec::new(); conns.len()];
+        bench.until("everything is heard", |_| {
+            let all = raws.iter_mut().zip(&mut got);
+            all.for_each(|(raw, got)| {
+                raw.hear();
+                got.extend(std::iter::from_fn(|| raw.next_frame()).map(|(_, payload)| payload));
+            });
+            got.iter().zip(&wanted).all(|(got, wanted)| got.len() >= wanted.len())
+        });
+        assert!(got == wanted, "seed {seed}");
+    }
+}
