@@ -27,6 +27,8 @@ const KEEP: usize = 4;
 pub(crate) struct Codecs {
     compressors: Vec<Box<Compressor>>,
     inflaters: Vec<Box<Decompress>>,
+    /// Where a step is inflated to.
+    step: Vec<u8>,
 }
 
 /// A compressor with what it was made for.
@@ -42,10 +44,11 @@ impl Codecs {
     pub(crate) fn decay(&mut self) {
         self.compressors.truncate(self.compressors.len() / 2);
         self.inflaters.truncate(self.inflaters.len() / 2);
+        self.step = Vec::new();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.compressors.is_empty() && self.inflaters.is_empty()
+        self.compressors.is_empty() && self.inflaters.is_empty() && self.step.capacity() == 0
     }
 }
 
@@ -117,9 +120,24 @@ impl Codec {
         if self.inflater.is_none() {
             self.inflater = Some(borrow_inflater(buffers)?);
         }
-        let Some(inflater) = self.inflater.as_mut() else { return Ok(()) };
         self.begun |= !piece.is_empty();
-        let mut step = [0; STEP];
+        let mut step = std::mem::take(&mut buffers.codecs.step);
+        if step.try_reserve_exact(STEP - step.len()).is_err() {
+            return Err(OutOfMemory { met: buffers.used() + STEP, limit: buffers.limit() }.into());
+        }
+        step.resize(STEP, 0);
+        let done = self.inflate_by(&mut step, piece, |made| take(buffers, made));
+        buffers.codecs.step = step;
+        done
+    }
+
+    fn inflate_by(
+        &mut self,
+        step: &mut [u8],
+        piece: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let Some(inflater) = self.inflater.as_mut() else { return Ok(()) };
         let mut rest = piece;
         loop {
             if self.ended && !rest.is_empty() {
@@ -131,16 +149,16 @@ impl Codec {
                 return Ok(());
             }
             let (taken, made) = (inflater.total_in(), inflater.total_out());
-            let status = inflater.decompress(rest, &mut step, FlushDecompress::Sync);
+            let status = inflater.decompress(rest, step, FlushDecompress::Sync);
             let count = |before: u64, after: u64| usize::try_from(after - before).unwrap_or(0);
             let (taken, made) = (count(taken, inflater.total_in()), count(made, inflater.total_out()));
             rest = rest.get(taken..).unwrap_or_default();
             // What was good before the first bad byte counts: a rule that it breaks was broken first.
-            take(buffers, step.get(..made).unwrap_or_default())?;
+            take(step.get(..made).unwrap_or_default())?;
             match status.map_err(|_| Violation::Deflate)? {
                 Status::StreamEnd => self.ended = true,
                 // There is room left, so there is nothing more to come.
-                _ if made < STEP && rest.is_empty() => return Ok(()),
+                _ if made < step.len() && rest.is_empty() => return Ok(()),
                 _ if made == 0 && taken == 0 => return Err(Violation::Deflate),
                 _ => {}
             }
