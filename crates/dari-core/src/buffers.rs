@@ -117,6 +117,16 @@ impl Buffers {
         Ok(())
     }
 
+    /// Makes a buffer `more` bytes longer, with zeros, for somebody to write to; it grows as by [`append`](Self::append).
+    pub(crate) fn extend(&mut self, buffer: &mut Vec<u8>, more: usize, most: usize) -> Result<(), OutOfMemory> {
+        let need = buffer.len() + more;
+        if need > buffer.capacity() {
+            self.grow(buffer, need, most)?;
+        }
+        buffer.resize(need, 0);
+        Ok(())
+    }
+
     /// Takes a buffer back.
     pub fn give_back(&mut self, mut buffer: Vec<u8>) {
         let size = buffer.capacity();

@@ -247,6 +247,9 @@ fn mask_key(entropy: &mut dyn Entropy) -> [u8; 4] {
     key
 }
 
+/// Bytes from which on it pays to receive them where they will stay.
+const LONG: usize = 32 << 10;
+
 /// A message that is not all there yet.
 #[derive(Debug)]
 pub(crate) struct Assembly {
@@ -257,11 +260,13 @@ pub(crate) struct Assembly {
     len: usize,
     utf8: Utf8,
     empty_fragments: u32,
+    /// Bytes at the end that wait to be filled.
+    room: usize,
 }
 
 impl Assembly {
     pub(crate) fn new(kind: Kind, is_compressed: bool) -> Self {
-        Self { kind, is_compressed, bytes: Vec::new(), len: 0, utf8: Utf8::default(), empty_fragments: 0 }
+        Self { kind, is_compressed, bytes: Vec::new(), len: 0, utf8: Utf8::default(), empty_fragments: 0, room: 0 }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -307,6 +312,35 @@ impl Assembly {
         self.pass(piece)?;
         let most = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(self.bytes.len() + piece.len());
         buffers.append(&mut self.bytes, piece, most).map_err(|full| (full.into(), 0))
+    }
+
+    /// Room behind what has come, for the next of `left` bytes: no more than has come already, and only where that is
+    /// much. What is put there is taken by [`arrived`](Self::arrived).
+    pub(crate) fn room(&mut self, most: usize, left: u64, buffers: &mut Buffers) -> Option<&mut [u8]> {
+        let start = self.bytes.len();
+        let size = most.min(start).min(usize::try_from(left).unwrap_or(usize::MAX));
+        if size < LONG || self.is_compressed {
+            return None;
+        }
+        let all = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(start);
+        buffers.extend(&mut self.bytes, size, all).ok()?;
+        self.room = size;
+        self.bytes.get_mut(start..)
+    }
+
+    /// Takes the first `len` bytes of the room, masked with `key` and `done` bytes into their frame. The error is that of
+    /// [`pass`](Self::pass).
+    pub(crate) fn arrived(&mut self, len: usize, key: Option<[u8; 4]>, done: u64) -> Result<(), (Violation, usize)> {
+        let start = self.bytes.len() - std::mem::take(&mut self.room);
+        self.bytes.truncate(start + len);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let piece = bytes.get_mut(start..).unwrap_or_default();
+        if let Some(key) = key {
+            unmask(piece, key, done);
+        }
+        let passed = self.pass(piece);
+        self.bytes = bytes;
+        passed
     }
 
     /// The same for a piece that has to be inflated: the limit holds while that goes on.

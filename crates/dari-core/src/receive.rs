@@ -3,7 +3,6 @@
 //! What lies whole in the input is handed on from there; what does not goes to [`Unfinished`], so that a
 //! connection between two messages holds nothing.
 
-use crate::Violation;
 use crate::close::{self, By, Failure, Received};
 use crate::connection::{Connection, Event};
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
@@ -11,6 +10,7 @@ use crate::io::Io;
 use crate::mask::unmask;
 use crate::message::{self, Assembly, Kind, Payload};
 use crate::state::State;
+use crate::{Buffers, Violation};
 
 /// Compressed bytes that are taken at a time when messages are handed on in parts. They inflate to 1,032 times as many
 /// at the most: to less than 1 MiB, so that the buffer for them does not grow beyond that.
@@ -215,6 +215,14 @@ impl Connection {
         if let Err((violation, at)) = added {
             return self.fail(violation, start + at as u64, Some(frame), io);
         }
+        self.added(frame, piece, io)
+    }
+
+    /// What has come of a message when `piece`, the last that has, is added.
+    fn added<'b>(&mut self, frame: Frame, piece: &'b [u8], io: &mut Io<'_>) -> Option<Event<'b>> {
+        let is_last = frame.left() == 0 && frame.header.fin;
+        let unfinished = self.unfinished.as_mut()?;
+        let assembly = unfinished.assembly.as_mut()?;
         if frame.left() > 0 {
             unfinished.frame = Some(frame);
         }
@@ -241,6 +249,31 @@ impl Connection {
             return None;
         }
         Some(Event::Part { kind, payload, is_last })
+    }
+
+    /// Where the peer's next bytes may be received to, up to `most`: they belong to a long payload and need not be moved
+    /// any more then. [`arrived`](Self::arrived) has to follow. Nothing where [`receive`](Self::receive) is as good.
+    pub fn room(&mut self, most: usize, buffers: &mut Buffers) -> Option<&mut [u8]> {
+        let unfinished = self.unfinished.as_mut()?;
+        let frame = unfinished.frame?;
+        if self.state != State::Open || self.limits.parts || frame.header.opcode.is_control() || frame.is_void {
+            return None;
+        }
+        unfinished.assembly.as_mut()?.room(most, frame.left(), buffers)
+    }
+
+    /// Takes the first `len` bytes of the [`room`](Self::room) as received.
+    pub fn arrived(&mut self, len: usize, io: &mut Io<'_>) -> Option<Event<'static>> {
+        let start = self.received;
+        let unfinished = self.unfinished.as_mut()?;
+        let mut frame = unfinished.frame.take()?;
+        let passed = unfinished.assembly.as_mut()?.arrived(len, frame.header.key, frame.done);
+        frame.done += len as u64;
+        self.received += len as u64;
+        if let Err((violation, at)) = passed {
+            return self.fail(violation, start + at as u64, Some(frame), io);
+        }
+        self.added(frame, &[], io)
     }
 
     /// How much of a payload may be taken at a time. A compressed message that is handed on in parts is inflated in

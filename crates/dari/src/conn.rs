@@ -17,6 +17,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::ptr::null_mut;
 
+/// The period of the limit on control frames, in milliseconds.
+const SECOND: u64 = 1_000;
+
 pub(crate) struct Conn {
     pub(crate) core: Connection,
     pub(crate) socket: Socket,
@@ -242,6 +245,9 @@ impl Conn {
 
     /// The peer is alive, or its silence so far does not count.
     pub(crate) fn heard(&mut self, now: u64) {
+        if now / SECOND != self.mark / SECOND {
+            self.core.renew();
+        }
         self.mark = now;
         self.set(Flag::Pinged, false);
     }

@@ -12,9 +12,6 @@ use std::io::{self, Read};
 /// Bytes that one read has room for at least.
 const LEAST: usize = 4 << 10;
 
-/// The period of the limit on control frames, in milliseconds.
-const SECOND: u64 = 1_000;
-
 impl Loop {
     /// Looks at what waits of a connection, and reads on, for as long as it is its turn.
     pub(crate) fn read(&mut self, slot: u32) {
@@ -71,19 +68,33 @@ impl Loop {
             } else {
                 most
             };
+            // The rest of a long message goes to where it will stay.
+            let place = if conn.is_listened_to() && !conn.is(Flag::Blocked) {
+                conn.core.room(most, &mut self.net.buffers)
+            } else {
+                None
+            };
+            let stays = place.is_some();
+            let place = place.unwrap_or(&mut self.rx[..room]);
+            let room = place.len();
             let got = loop {
-                match (&conn.socket).read(&mut self.rx[..room]) {
+                match (&conn.socket).read(place) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     got => break got,
                 }
             };
+            if stays {
+                self.arrived(slot, *got.as_ref().unwrap_or(&0));
+            }
             match got {
                 Ok(0) => return self.ended(slot),
                 Ok(len) => {
                     // Less than there was room for: the socket is empty, unless its end is near, which has no
                     // edge of its own.
                     let drained = len < room;
-                    self.feed(slot, len, drained && !hung_up);
+                    if !stays {
+                        self.feed(slot, len, drained && !hung_up);
+                    }
                     if drained && !hung_up {
                         return;
                     }
@@ -96,6 +107,19 @@ impl Loop {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
             }
+        }
+    }
+
+    /// Hands on that `len` bytes have been received to where they stay.
+    fn arrived(&mut self, slot: u32, len: usize) {
+        let event = self.net.io(slot, |core, io| core.arrived(len, io)).flatten();
+        let now = self.net.now;
+        if let Some(conn) = self.net.conns.get_mut(slot).filter(|_| len > 0) {
+            conn.heard(now);
+        }
+        if let Some(event) = event {
+            self.net.is_more_behind = false;
+            deliver(&mut self.net, slot, event, false);
         }
     }
 
@@ -120,9 +144,6 @@ impl Loop {
                     return self.net.end(slot, end);
                 }
             } else if conn.core.state() == State::Open {
-                if now / SECOND != conn.mark / SECOND {
-                    conn.core.renew();
-                }
                 conn.heard(now);
                 let mut input = &mut self.rx[at..len];
                 tell_messages(&mut self.net, slot, &mut input);

@@ -92,6 +92,8 @@ pub(crate) struct Peer {
     pub(crate) peak: usize,
     /// Every other time the short way is tried first: it has to make no difference.
     short: bool,
+    /// How often bytes were put where they stay.
+    pub(crate) rooms: usize,
 }
 
 impl Peer {
@@ -155,6 +157,7 @@ impl Peer {
             start: 0,
             peak: 0,
             short: false,
+            rooms: 0,
         }
     }
 
@@ -192,6 +195,20 @@ impl Peer {
                 continue;
             }
             assert_eq!(before, input.len(), "nothing has changed if there is none");
+            if self.short
+                && before > 0
+                && let Some(room) = self.connection.room(before, &mut self.buffers)
+            {
+                let (front, rest) = input.split_at_mut(room.len());
+                room.copy_from_slice(front);
+                let len = front.len();
+                input = rest;
+                self.rooms += 1;
+                let event = self.act(|connection, io| connection.arrived(len, io));
+                seen.extend(event.map(|event| self.own(event)));
+                self.peak = self.peak.max(self.buffers.used());
+                continue;
+            }
             let mut io = Io { entropy: &mut self.noise, buffers: &mut self.buffers, out: &mut self.out };
             let event = self.connection.receive(&mut input, &mut io);
             let taken = before - input.len();
