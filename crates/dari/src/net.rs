@@ -359,6 +359,7 @@ impl Net {
             shared: if self.publishing { Some(&mut self.shared) } else { None },
             socket: &conn.socket,
             rx: if uses_tx { self.rx.clone() } else { 0..0 },
+            told: &mut self.told,
             may_write: !conn.flags.is(Flag::Dialling) && !conn.flags.is(Flag::Blocked) && is_plain,
             blocked: conn.flags.is(Flag::Blocked),
             error: None,
@@ -394,7 +395,7 @@ impl Net {
     }
 
     /// Writes what waits, as far as the kernel takes it. `rx` is the receive buffer, for what lies there.
-    pub(crate) fn flush(&mut self, slot: u32, rx: &[u8]) {
+    pub(crate) fn flush(&mut self, slot: u32, rx: &mut [u8]) {
         self.write_out(slot, rx);
         if !self.conns.get(slot).is_some_and(Conn::is_at_rest) {
             self.throttle(slot);
@@ -402,7 +403,10 @@ impl Net {
         }
     }
 
-    fn write_out(&mut self, slot: u32, rx: &[u8]) {
+    fn write_out(&mut self, slot: u32, rx: &mut [u8]) {
+        if self.current == Some(slot) && !rx.is_empty() {
+            self.tx.write_heads(rx);
+        }
         let now = self.now.max(1);
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let mut failed = None;

@@ -108,6 +108,8 @@ pub(crate) struct Outbox {
     /// When it last moved, in milliseconds of the loop's clock.
     pub(crate) moved: u64,
     refers: bool,
+    /// Heads that are to be written into the receive buffer, and where.
+    heads: Vec<(usize, Head)>,
 }
 
 impl Outbox {
@@ -161,6 +163,23 @@ impl Outbox {
     pub(crate) fn push_shared(&mut self, frame: &Arc<Framed>) {
         self.close_tail();
         self.push(Chunk::Shared(Arc::clone(frame)));
+    }
+
+    /// A frame whose payload lies at `place`. In front of that is room for `head`: it will be written there.
+    pub(crate) fn push_rx_frame(&mut self, head: Head, place: Range<usize>) {
+        let start = place.start - head.bytes().len();
+        self.heads.push((start, head));
+        self.push_rx(start..place.end);
+    }
+
+    /// Writes heads into the receive buffer, in front of what they belong to.
+    pub(crate) fn write_heads(&mut self, rx: &mut [u8]) {
+        for (start, head) in self.heads.drain(..) {
+            let head = head.bytes();
+            if let Some(place) = rx.get_mut(start..start + head.len()) {
+                place.copy_from_slice(head);
+            }
+        }
     }
 
     pub(crate) fn push_rx(&mut self, place: Range<usize>) {
@@ -358,8 +377,12 @@ impl Outbox {
 
     /// One system call: how much it took of how much it was offered.
     fn write_once(&self, socket: &Socket, rx: &[u8], extra: &[u8]) -> io::Result<(usize, usize)> {
-        if self.chunks.is_empty() && extra.is_empty() {
-            let piece = self.tail.get(self.written..).unwrap_or_default();
+        let alone = match self.chunks.front() {
+            None => Some(&self.tail[..]),
+            Some(only) if self.chunks.len() == 1 && self.tail.is_empty() => Some(only.chunk.bytes(rx)),
+            Some(_) => None,
+        };
+        if let Some(piece) = alone.and_then(|piece| piece.get(self.written..)).filter(|_| extra.is_empty()) {
             return once(piece.len(), || socket.send_with_flags(piece, libc::MSG_NOSIGNAL));
         }
         let mut slices = [IoSlice::new(&[]); PIECES];

@@ -21,11 +21,25 @@ pub(crate) struct Told {
     place: usize,
     len: usize,
     is_text: bool,
+    /// The head of an echo stands where its own stood.
+    is_headed: bool,
 }
 
 impl Told {
     pub(crate) fn new(message: Message<'_>) -> Self {
-        Self { place: message.data.as_ptr() as usize, len: message.data.len(), is_text: message.kind == Kind::Text }
+        Self {
+            place: message.data.as_ptr() as usize,
+            len: message.data.len(),
+            is_text: message.kind == Kind::Text,
+            is_headed: false,
+        }
+    }
+
+    /// Whether `bytes` are its payload, and nothing stands yet in front of it where its head stood. That is longer than the
+    /// head of an echo by the mask, which a server does not send.
+    fn has_head_room(&mut self, bytes: &[u8]) -> bool {
+        let is_it = self.place == bytes.as_ptr() as usize && self.len == bytes.len();
+        is_it && !std::mem::replace(&mut self.is_headed, true)
     }
 
     /// Whether `message` is that one, and text: then it need not be checked again. Who is told a message may not
@@ -43,6 +57,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) socket: &'a Socket,
     /// Addresses of the receive buffer, if what lies there may be referred to.
     pub(crate) rx: Range<usize>,
+    pub(crate) told: &'a mut Told,
     pub(crate) may_write: bool,
     pub(crate) blocked: bool,
     /// What went wrong: with the socket, or, being nothing, with memory.
@@ -55,11 +70,8 @@ impl Output for Outgoing<'_> {
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        let start = bytes.as_ptr() as usize;
-        let lies_in_rx = self.rx.start <= start && start + bytes.len() <= self.rx.end;
-        if lies_in_rx && bytes.len() >= REFER {
-            let start = start - self.rx.start;
-            self.queue.push_rx(start..start + bytes.len());
+        if let Some(place) = self.place_in_rx(bytes).filter(|place| place.len() >= REFER) {
+            self.queue.push_rx(place);
         } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
             self.write_through(bytes);
         } else {
@@ -69,6 +81,12 @@ impl Output for Outgoing<'_> {
 
     fn frame(&mut self, head: Head, payload: &[u8]) {
         if payload.len() >= REFER {
+            if let Some(place) = self.place_in_rx(payload)
+                && place.start >= head.bytes().len()
+                && self.told.has_head_room(payload)
+            {
+                return self.queue.push_rx_frame(head, place);
+            }
             self.copy(head.bytes());
             return self.payload(payload);
         }
@@ -94,6 +112,13 @@ impl Output for Outgoing<'_> {
 }
 
 impl Outgoing<'_> {
+    /// Where bytes lie in the receive buffer, if they do and may be referred to.
+    fn place_in_rx(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let start = (bytes.as_ptr() as usize).checked_sub(self.rx.start)?;
+        let place = start..start + bytes.len();
+        (place.end <= self.rx.len()).then_some(place)
+    }
+
     /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
     fn write_through(&mut self, bytes: &[u8]) {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {

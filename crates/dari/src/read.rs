@@ -38,7 +38,7 @@ impl Loop {
         } else {
             self.receive(slot);
         }
-        self.net.flush(slot, &self.rx);
+        self.net.flush(slot, &mut self.rx);
         self.net.current = None;
     }
 
@@ -49,7 +49,7 @@ impl Loop {
             self.rx[..piece.len()].copy_from_slice(piece);
             self.feed(slot, piece.len(), false);
             // Before the receive buffer is used again: answers may lie in it.
-            self.net.flush(slot, &self.rx);
+            self.net.flush(slot, &mut self.rx);
         }
     }
 
@@ -102,7 +102,7 @@ impl Loop {
                     if budget == 0 {
                         return self.net.read_later(slot);
                     }
-                    self.net.flush(slot, &self.rx);
+                    self.net.flush(slot, &mut self.rx);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),

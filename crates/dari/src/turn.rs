@@ -206,7 +206,7 @@ impl Loop {
         }
         if writable && conn.is(Flag::Blocked) {
             conn.set(Flag::Blocked, false);
-            self.net.flush(slot, &[]);
+            self.net.flush(slot, &mut []);
             self.net.touch(slot);
         }
         // One that was cut short in the last turn is read further below: once a turn is its share.
@@ -308,7 +308,7 @@ impl Loop {
             What::Idle if conn.is(Flag::Pinged) => {
                 // The peer has most likely gone; if it is only deaf, it may still read why.
                 self.net.io(slot, |core, io| core.close(1001, "no answer to a ping", io));
-                self.net.flush(slot, &[]);
+                self.net.flush(slot, &mut []);
                 End::IdleTimeout(limits.idle_ms)
             }
             What::Idle => {
@@ -374,7 +374,7 @@ impl Loop {
             // For how long is watched from now on.
             self.net.arm(slot);
         } else {
-            self.net.flush(slot, &[]);
+            self.net.flush(slot, &mut []);
         }
         self.drained(slot);
         tell_dropped(&mut self.net, slot);
@@ -450,7 +450,7 @@ impl Loop {
     /// The loop goes: what can be said is said.
     fn say_goodbye(&mut self, slot: u32) {
         self.net.io(slot, |core, io| core.close(1001, "", io));
-        self.net.flush(slot, &[]);
+        self.net.flush(slot, &mut []);
         self.net.close_wire(slot);
         if let Some(conn) = self.net.conns.get_mut(slot).filter(|conn| !conn.is(Flag::Dialling)) {
             let _ = conn.socket.shutdown(Shutdown::Write);

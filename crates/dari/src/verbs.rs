@@ -162,7 +162,7 @@ impl Net {
         self.stats.messages_out += u64::from(is_whole);
         // What the kernel takes does not count; what lies in the receive buffer only its reader can write.
         if self.queued(slot) > high && !self.tx.refers() {
-            self.flush(slot, &[]);
+            self.flush(slot, &mut []);
         }
         if self.queued(slot) <= high {
             return Ok(Sent::Done);

@@ -297,7 +297,7 @@ impl Loop {
                 self.feed(slot, taken.produced, drained && at == len);
             }
             // Before the receive buffer is used again: answers may lie in it.
-            self.net.flush(slot, &self.rx);
+            self.net.flush(slot, &mut self.rx);
             if taken.consumed == 0 && taken.produced == 0 {
                 return;
             }

@@ -4,7 +4,7 @@ mod common;
 
 use common::raw::{BINARY, HELLO, PING, PONG, Raw, TEXT, frame, frames, unmasked};
 use common::{Bench, Hooks, Log, PlainEcho, Told, limited, pattern};
-use dari::{Cause, Config, ConnId, Connect, Error, Limits, Listen, Message, NEVER, Net, Sent};
+use dari::{Cause, Config, ConnId, Connect, Error, Handler, Kind, Limits, Listen, Message, NEVER, Net, Sent};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -268,7 +268,7 @@ fn echoes_of_messages_that_waited_are_not_mixed_up_with_what_came_later() {
         _ => {}
     });
     struct PausingEcho(Hooks);
-    impl dari::Handler for PausingEcho {
+    impl Handler for PausingEcho {
         fn open(&mut self, net: &mut Net, conn: ConnId) {
             self.0.open(net, conn);
         }
@@ -576,5 +576,105 @@ fn two_ends_that_answer_with_more_than_they_read_stall_unless_one_does_otherwise
     for way in ["later", "unlimited"] {
         let (messages, cause) = doubled(way, 3 * stalled);
         assert_eq!(cause, None, "{way}: after {messages} messages, and not {stalled}");
+    }
+}
+
+// --- answers from where the message lies --------------------------------------------------------------------------
+
+/// Answers in all ways in which what was received can be sent back.
+struct Turns(u32);
+
+impl Handler for Turns {
+    fn message(&mut self, net: &mut Net, conn: ConnId, message: Message<'_>) {
+        let Message { kind, data } = message;
+        let mut say = |kind, data| assert!(net.send(conn, Message { kind, data }).is_ok());
+        self.0 += 1;
+        match self.0 % 6 {
+            0 => say(kind, data),
+            1 => {
+                say(kind, data);
+                say(Kind::Binary, data);
+            }
+            2 => {
+                say(Kind::Binary, &data[1..]);
+                say(kind, data);
+            }
+            3 => {
+                say(Kind::Text, b"first");
+                say(kind, data);
+                say(Kind::Binary, &data[..data.len() / 2]);
+            }
+            4 => say(Kind::Binary, data),
+            _ => {
+                say(kind, &data[..0]);
+                say(kind, data);
+                say(kind, data);
+            }
+        }
+    }
+}
+
+/// What [`Turns`] answers to them.
+fn turned(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut wanted = Vec::new();
+    for ((first, data), turn) in messages.iter().zip(1..) {
+        let mut hear = |first, data: &[u8]| wanted.extend(unmasked(first, data));
+        match turn % 6 {
+            0 => hear(*first, data),
+            1 => {
+                hear(*first, data);
+                hear(BINARY, data);
+            }
+            2 => {
+                hear(BINARY, &data[1..]);
+                hear(*first, data);
+            }
+            3 => {
+                hear(TEXT, b"first");
+                hear(*first, data);
+                hear(BINARY, &data[..data.len() / 2]);
+            }
+            4 => hear(BINARY, data),
+            _ => {
+                hear(*first, b"");
+                hear(*first, data);
+                hear(*first, data);
+            }
+        }
+    }
+    wanted
+}
+
+#[test]
+fn answers_from_the_receive_buffer_are_whole_however_they_come_and_go() {
+    let sizes = [4_096, 4_095, 5_000, 70_000, 65_535, 10, 65_536, 20_000, 126, 4_100, 200_000, 30_000];
+    let messages: Vec<_> = sizes
+        .iter()
+        .zip(0u8..)
+        .map(|(size, i)| {
+            let mut data = pattern(*size);
+            data[0] = i;
+            if i % 4 < 2 { (BINARY, data) } else { (TEXT, data.iter().map(|byte| byte & 0x7f).collect()) }
+        })
+        .collect();
+    let said: Vec<u8> = messages.iter().flat_map(|(first, data)| frame(*first, data)).collect();
+    let wanted = turned(&messages);
+    for step in [said.len(), 100_000, 4_111, 1_003] {
+        let mut bench = Bench::of(Config::default(), Listen::default(), Log::default(), Box::new(Turns(0)));
+        for narrow in [false, true] {
+            let mut raw = if narrow { Raw::connect_narrow(bench.port) } else { Raw::connect(bench.port) };
+            raw.say(HELLO);
+            bench.until("it opens", |_| raw.take_head().is_some());
+            let mut pieces = said.chunks(step);
+            bench.until("all is answered", |bench| {
+                if raw.push() {
+                    pieces.next().into_iter().for_each(|piece| raw.will_say(piece.to_vec()));
+                }
+                bench.turn();
+                raw.hear_some(if narrow { 20_000 } else { usize::MAX });
+                raw.got.len() >= wanted.len()
+            });
+            assert!(raw.got == wanted, "{step} at a time, narrow: {narrow}");
+        }
     }
 }
