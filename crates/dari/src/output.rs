@@ -35,11 +35,16 @@ impl Told {
         }
     }
 
-    /// Whether `bytes` are its payload, and nothing stands yet in front of it where its head stood. That is longer than the
-    /// head of an echo by the mask, which a server does not send.
-    fn has_head_room(&mut self, bytes: &[u8]) -> bool {
+    /// Where in the receive buffer, which is at addresses `rx`, it lies, if `bytes` are its payload.
+    pub(crate) fn place_in(&self, rx: &Range<usize>, bytes: &[u8]) -> Option<Range<usize>> {
         let is_it = self.place == bytes.as_ptr() as usize && self.len == bytes.len();
-        is_it && !std::mem::replace(&mut self.is_headed, true)
+        place_in(rx, bytes).filter(|_| is_it)
+    }
+
+    /// Whether nothing stands yet in front of it, where its own head stood, and `head` has room there: it is shorter by the
+    /// mask, which a server does not send. From now on it stands there.
+    pub(crate) fn has_head_room(&mut self, place: &Range<usize>, head: &Head) -> bool {
+        place.start >= head.bytes().len() && !std::mem::replace(&mut self.is_headed, true)
     }
 
     /// Whether `message` is that one, and text: then it need not be checked again. Who is told a message may not
@@ -47,6 +52,13 @@ impl Told {
     pub(crate) fn is_text(&self, message: Message<'_>) -> bool {
         self.is_text && self.place == message.data.as_ptr() as usize && self.len == message.data.len()
     }
+}
+
+/// Where bytes lie in a buffer that is at addresses `buffer`, if they do.
+fn place_in(buffer: &Range<usize>, bytes: &[u8]) -> Option<Range<usize>> {
+    let start = (bytes.as_ptr() as usize).checked_sub(buffer.start)?;
+    let place = start..start + bytes.len();
+    (place.end <= buffer.len()).then_some(place)
 }
 
 /// The output of one connection, for the length of one call.
@@ -70,7 +82,7 @@ impl Output for Outgoing<'_> {
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.place_in_rx(bytes).filter(|place| place.len() >= REFER) {
+        if let Some(place) = place_in(&self.rx, bytes).filter(|place| place.len() >= REFER) {
             self.queue.push_rx(place);
         } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
             self.write_through(bytes);
@@ -81,9 +93,8 @@ impl Output for Outgoing<'_> {
 
     fn frame(&mut self, head: Head, payload: &[u8]) {
         if payload.len() >= REFER {
-            if let Some(place) = self.place_in_rx(payload)
-                && place.start >= head.bytes().len()
-                && self.told.has_head_room(payload)
+            if let Some(place) = self.told.place_in(&self.rx, payload)
+                && self.told.has_head_room(&place, &head)
             {
                 return self.queue.push_rx_frame(head, place);
             }
@@ -112,13 +123,6 @@ impl Output for Outgoing<'_> {
 }
 
 impl Outgoing<'_> {
-    /// Where bytes lie in the receive buffer, if they do and may be referred to.
-    fn place_in_rx(&self, bytes: &[u8]) -> Option<Range<usize>> {
-        let start = (bytes.as_ptr() as usize).checked_sub(self.rx.start)?;
-        let place = start..start + bytes.len();
-        (place.end <= self.rx.len()).then_some(place)
-    }
-
     /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
     fn write_through(&mut self, bytes: &[u8]) {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {

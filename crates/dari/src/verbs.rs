@@ -6,7 +6,7 @@ use crate::outbox::Outbox;
 use crate::output::REFER;
 use crate::wire::Wire;
 use crate::{ConnId, Error, Net, Slow};
-use dari_core::{Connection, Io, Message, Misuse, Prepared, Request, Squeeze, State, offered};
+use dari_core::{Connection, Io, MAX_HEADER, Message, Misuse, Prepared, Request, Squeeze, State, offered};
 use mio::unix::SourceFd;
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -70,23 +70,29 @@ impl Net {
         })
     }
 
-    /// The common case, and fast: a short answer to what is being read, while little waits. If it is anything else,
-    /// nothing has happened.
+    /// The common case, and fast: an answer to what is being read, short or an echo, while little waits. If it is anything
+    /// else, nothing has happened.
     fn answer(&mut self, conn: ConnId, message: Message<'_>) -> bool {
         let len = message.data.len();
-        let Some(slot) = self.current.filter(|slot| len < REFER && self.conns.id(*slot) == conn.0) else {
-            return false;
-        };
-        let is_checked = self.told.is_text(message);
-        let fits = !self.tx.apart && !self.run.is_open() && self.tx.len() + REFER <= self.room && self.has_room(len);
+        let Some(slot) = self.current.filter(|slot| self.conns.id(*slot) == conn.0) else { return false };
+        let place = if len < REFER { None } else { self.told.place_in(&self.rx, message.data) };
+        let fits = (place.is_some() || len < REFER)
+            && !self.tx.apart
+            && !self.run.is_open()
+            && self.tx.len() + len + MAX_HEADER <= self.room
+            && self.has_room(len);
         let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
+        let is_checked = self.told.is_text(message);
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
-        let is_done = self.tx.push_frame(head, message.data).is_ok();
-        if is_done {
-            self.tx.end_message();
-            self.stats.messages_out += 1;
+        match place {
+            None if self.tx.push_frame(head, message.data).is_err() => return false,
+            None => {}
+            Some(place) if self.told.has_head_room(&place, &head) => self.tx.push_rx_frame(head, place),
+            Some(_) => return false,
         }
-        is_done
+        self.tx.end_message();
+        self.stats.messages_out += 1;
+        true
     }
 
     /// Sends a part of a message, uncompressed. Until the last one no other message can be sent on the connection;
