@@ -109,30 +109,52 @@ impl Buffers {
     ///
     /// An empty buffer without memory (`Vec::new()`) gets some from the pool.
     pub fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<(), OutOfMemory> {
-        let need = buffer.len() + bytes.len();
-        if need > buffer.capacity() {
-            self.grow(buffer, need, most)?;
-        }
-        buffer.extend_from_slice(bytes);
+        let filled = buffer.len();
+        self.fill(buffer, filled, bytes, most)?;
+        buffer.truncate(filled + bytes.len());
         Ok(())
     }
 
-    /// Makes a buffer `more` bytes longer, with zeros, for somebody to write to; it grows as by [`append`](Self::append).
-    pub(crate) fn extend(&mut self, buffer: &mut Vec<u8>, more: usize, most: usize) -> Result<(), OutOfMemory> {
-        let need = buffer.len() + more;
-        if need > buffer.capacity() {
-            self.grow(buffer, need, most)?;
+    /// The same for a buffer of which only the first `filled` bytes count. What is behind them is from earlier days: memory
+    /// that was written once need not be cleared again.
+    pub(crate) fn fill(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        filled: usize,
+        bytes: &[u8],
+        most: usize,
+    ) -> Result<(), OutOfMemory> {
+        self.grow(buffer, filled + bytes.len(), most)?;
+        let old = buffer.get_mut(filled..).unwrap_or_default();
+        let (over, beyond) = bytes.split_at(bytes.len().min(old.len()));
+        if let Some(old) = old.get_mut(..over.len()) {
+            old.copy_from_slice(over);
         }
-        buffer.resize(need, 0);
+        buffer.extend_from_slice(beyond);
         Ok(())
+    }
+
+    /// Makes `more` bytes behind the first `filled` ones, whatever they are, for somebody to write to.
+    pub(crate) fn make_room<'b>(
+        &mut self,
+        buffer: &'b mut Vec<u8>,
+        filled: usize,
+        more: usize,
+        most: usize,
+    ) -> Result<&'b mut [u8], OutOfMemory> {
+        let need = filled + more;
+        self.grow(buffer, need, most)?;
+        if buffer.len() < need {
+            buffer.resize(need, 0);
+        }
+        Ok(buffer.get_mut(filled..need).unwrap_or_default())
     }
 
     /// Takes a buffer back.
-    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
+    pub fn give_back(&mut self, buffer: Vec<u8>) {
         let size = buffer.capacity();
         self.used = self.used.saturating_sub(size);
         if size > 0 && size <= KEEP_EACH && self.kept + size <= KEEP_ALL {
-            buffer.clear();
             self.kept += size;
             self.free.push(buffer);
         }
@@ -151,7 +173,11 @@ impl Buffers {
         }
     }
 
+    /// Gives a buffer room for `need` bytes.
     fn grow(&mut self, buffer: &mut Vec<u8>, need: usize, most: usize) -> Result<(), OutOfMemory> {
+        if need <= buffer.capacity() {
+            return Ok(());
+        }
         let room = self.room();
         if buffer.capacity() == 0
             && let Some(kept) = self.free.pop_if(|kept| (need..=room).contains(&kept.capacity()))

@@ -256,17 +256,17 @@ pub(crate) struct Assembly {
     kind: Kind,
     is_compressed: bool,
     bytes: Vec<u8>,
+    /// How many of them count.
+    filled: usize,
     /// Bytes of the message so far, those that were handed on included.
     len: usize,
     utf8: Utf8,
     empty_fragments: u32,
-    /// Bytes at the end that wait to be filled.
-    room: usize,
 }
 
 impl Assembly {
     pub(crate) fn new(kind: Kind, is_compressed: bool) -> Self {
-        Self { kind, is_compressed, bytes: Vec::new(), len: 0, utf8: Utf8::default(), empty_fragments: 0, room: 0 }
+        Self { kind, is_compressed, bytes: Vec::new(), filled: 0, len: 0, utf8: Utf8::default(), empty_fragments: 0 }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -310,31 +310,30 @@ impl Assembly {
         buffers: &mut Buffers,
     ) -> Result<(), (Violation, usize)> {
         self.pass(piece)?;
-        let most = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(self.bytes.len() + piece.len());
-        buffers.append(&mut self.bytes, piece, most).map_err(|full| (full.into(), 0))
+        let most = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(self.filled + piece.len());
+        buffers.fill(&mut self.bytes, self.filled, piece, most).map_err(|full| (full.into(), 0))?;
+        self.filled += piece.len();
+        Ok(())
     }
 
     /// Room behind what has come, for the next of `left` bytes: no more than has come already, and only where that is
     /// much. What is put there is taken by [`arrived`](Self::arrived).
     pub(crate) fn room(&mut self, most: usize, left: u64, buffers: &mut Buffers) -> Option<&mut [u8]> {
-        let start = self.bytes.len();
+        let start = self.filled;
         let size = most.min(start).min(usize::try_from(left).unwrap_or(usize::MAX));
         if size < LONG || self.is_compressed {
             return None;
         }
         let all = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(start);
-        buffers.extend(&mut self.bytes, size, all).ok()?;
-        self.room = size;
-        self.bytes.get_mut(start..)
+        buffers.make_room(&mut self.bytes, start, size, all).ok()
     }
 
     /// Takes the first `len` bytes of the room, masked with `key` and `done` bytes into their frame. The error is that of
     /// [`pass`](Self::pass).
     pub(crate) fn arrived(&mut self, len: usize, key: Option<[u8; 4]>, done: u64) -> Result<(), (Violation, usize)> {
-        let start = self.bytes.len() - std::mem::take(&mut self.room);
-        self.bytes.truncate(start + len);
         let mut bytes = std::mem::take(&mut self.bytes);
-        let piece = bytes.get_mut(start..).unwrap_or_default();
+        let piece = bytes.get_mut(self.filled..self.filled + len).unwrap_or_default();
+        self.filled += len;
         if let Some(key) = key {
             unmask(piece, key, done);
         }
@@ -363,13 +362,16 @@ impl Assembly {
                 return Err(Violation::MessageTooBig { limit, met: (limit as u64).saturating_add(1) });
             }
             self.len += made.len();
-            buffers.append(&mut self.bytes, made, limit).map_err(Violation::from)
+            buffers.fill(&mut self.bytes, self.filled, made, limit)?;
+            self.filled += made.len();
+            Ok(())
         })?;
         if is_end { codec.finish(buffers) } else { Ok(()) }
     }
 
     /// What there is of the message and was not handed on yet.
     pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        self.bytes.truncate(std::mem::take(&mut self.filled));
         std::mem::take(&mut self.bytes)
     }
 
