@@ -58,8 +58,7 @@ impl Request {
 
     /// The value of the `nth` header line (from 0) with this name, in any case.
     pub fn header(&self, name: &str, nth: usize) -> Option<&[u8]> {
-        let mut same = self.headers().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        same.nth(nth).map(|(_, value)| value)
+        self.values(name).nth(nth)
     }
 
     /// All header lines, in their order.
@@ -67,8 +66,9 @@ impl Request {
         self.fields.iter().map(|(name, value)| (self.str(*name), self.bytes(*value)))
     }
 
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let is_it = move |span| self.bytes(span).eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().filter(move |(other, _)| is_it(*other)).map(|(_, value)| self.bytes(*value))
     }
 
     /// Whether one of the header's comma-separated values is `token`, in any case.

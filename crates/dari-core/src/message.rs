@@ -48,6 +48,7 @@ impl<'a> Message<'a> {
         Self { kind: Kind::Binary, data }
     }
 
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         match self.kind {
             Kind::Text => utf8::check(self.data).map_err(Misuse::NotUtf8),

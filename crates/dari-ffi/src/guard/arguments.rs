@@ -120,6 +120,7 @@ fn no_length(len: usize) -> Refusal {
 }
 
 /// A message of C, and whether it is to be compressed.
+#[inline]
 pub(crate) fn message<'a>(
     kind: dari_kind_t,
     data: *const c_void,
