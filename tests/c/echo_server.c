@@ -167,6 +167,7 @@ static void print_stats(const dari_loop_t *loop) {
     const char *comma = "";
     if (dari_loop_stats(loop, &stats) < 0) return;
 #define COUNT(field) printf("\"" #field "\":%" PRIu64 ",", stats.field)
+    flockfile(stdout); // The line of a loop is not cut by that of another.
     printf("{");
     COUNT(accepted), COUNT(dialled), COUNT(open), COUNT(opened), COUNT(requests), COUNT(messages_in);
     COUNT(messages_out), COUNT(dropped), COUNT(limited), COUNT(slow_hooks), COUNT(memory), COUNT(memory_peak);
@@ -178,6 +179,7 @@ static void print_stats(const dari_loop_t *loop) {
         comma = ",";
     }
     printf("}}\n");
+    funlockfile(stdout);
 }
 
 static void on_signal(int number_of_it) {
