@@ -44,6 +44,7 @@ mod dial;
 mod door;
 mod endpoint;
 mod error;
+mod flow;
 mod folder;
 mod handler;
 mod ids;
