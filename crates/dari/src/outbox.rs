@@ -192,6 +192,7 @@ impl Outbox {
     pub(crate) fn trim(&mut self) {
         self.tail.shrink_to_fit();
         self.chunks.shrink_to_fit();
+        self.heads.shrink_to_fit();
     }
 
     /// Bytes of memory that it has, but for what is shared.

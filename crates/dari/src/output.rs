@@ -35,10 +35,13 @@ impl Told {
         }
     }
 
+    fn is_it(&self, bytes: &[u8]) -> bool {
+        self.place == bytes.as_ptr() as usize && self.len == bytes.len()
+    }
+
     /// Where in the receive buffer, which is at addresses `rx`, it lies, if `bytes` are its payload.
     pub(crate) fn place_in(&self, rx: &Range<usize>, bytes: &[u8]) -> Option<Range<usize>> {
-        let is_it = self.place == bytes.as_ptr() as usize && self.len == bytes.len();
-        place_in(rx, bytes).filter(|_| is_it)
+        place_in(rx, bytes).filter(|_| self.is_it(bytes))
     }
 
     /// Whether nothing stands yet in front of it, where its own head stood, and `head` has room there: it is shorter by the
@@ -50,7 +53,7 @@ impl Told {
     /// Whether `message` is that one, and text: then it need not be checked again. Who is told a message may not
     /// change it.
     pub(crate) fn is_text(&self, message: Message<'_>) -> bool {
-        self.is_text && self.place == message.data.as_ptr() as usize && self.len == message.data.len()
+        self.is_text && self.is_it(message.data)
     }
 }
 
