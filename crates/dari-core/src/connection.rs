@@ -343,6 +343,7 @@ impl Connection {
     }
 
     /// Whether a message goes out as the frame that [`Prepared`] has made of it, whatever it is.
+    #[inline]
     pub fn sends_plainly(&self) -> bool {
         self.state == State::Open && !self.is_client && self.agreed.is_none() && self.sending.is_none()
     }
@@ -350,9 +351,9 @@ impl Connection {
     /// The common case of sending, for those who want it fast: the head of the one frame that `message` is, if nothing
     /// about it is special. If it is, [`send_with`](Self::send_with) knows what to do. `is_checked`: as for
     /// [`send_checked`](Self::send_checked).
-    #[inline]
+    #[inline(always)]
     pub fn head_of_whole(&self, message: Message<'_>, is_checked: bool) -> Option<Head> {
-        if !self.sends_plainly() || !(is_checked || message.check().is_ok()) {
+        if !self.sends_plainly() || !(is_checked || message.is_sound()) {
             return None;
         }
         Some(Head::new(First::whole(message.kind.opcode()), None, message.data.len()))

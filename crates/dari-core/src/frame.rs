@@ -170,41 +170,32 @@ impl First {
     }
 }
 
-/// A frame header (RFC 6455 5.2), as it is written.
+/// A frame header (RFC 6455 5.2), as it is written: 2 to 14 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    bytes: [u8; MAX_HEADER],
+    /// The first byte is the lowest. As one number it stays in registers.
+    bytes: u128,
     len: usize,
 }
 
 impl Head {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(first: First, key: Option<[u8; 4]>, len: usize) -> Self {
-        let mut head = Self { bytes: [0; MAX_HEADER], len: 2 };
         let masked = if key.is_some() { 0x80 } else { 0 };
+        let empty = Self { bytes: 0, len: 0 };
         // RFC 6455 5.2: the shortest form that holds the length.
-        let short = match len {
-            0..=125 => u8::try_from(len).unwrap_or_default(),
-            126..=0xffff => 126,
-            _ => 127,
+        let head = match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(short @ 0..=125), _) => empty.and([first.bits(), masked | short]),
+            (_, Ok(middle)) => empty.and([first.bits(), masked | 126]).and(middle.to_be_bytes()),
+            _ => empty.and([first.bits(), masked | 127]).and((len as u64).to_be_bytes()),
         };
-        (head.bytes[0], head.bytes[1]) = (first.bits(), masked | short);
-        match short {
-            126 => head.add(u16::try_from(len).unwrap_or_default().to_be_bytes()),
-            127 => head.add((len as u64).to_be_bytes()),
-            _ => {}
-        }
-        if let Some(key) = key {
-            head.add(key);
-        }
-        head
+        key.map_or(head, |key| head.and(key))
     }
 
-    fn add<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<N>()) {
-            *place = bytes;
-            self.len += N;
-        }
+    #[inline]
+    fn and<const N: usize>(self, more: [u8; N]) -> Self {
+        let more = more.iter().rev().fold(0, |all, byte| all << 8 | u128::from(*byte));
+        Self { bytes: self.bytes | more << (8 * self.len), len: self.len + N }
     }
 
     /// Appends it. `out` has room for the longest.
@@ -212,13 +203,21 @@ impl Head {
     pub fn write(&self, out: &mut Vec<u8>) {
         let end = out.len() + self.len;
         // Bytes whose number is known are moved without a call.
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(&self.to_bytes());
         out.truncate(end);
     }
 
-    /// Its 2 to 14 bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// How many bytes it has.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its bytes, and zeros behind them.
+    #[inline]
+    pub fn to_bytes(&self) -> [u8; MAX_HEADER] {
+        self.bytes.to_le_bytes().first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -233,7 +232,7 @@ mod tests {
             for key in [None, Some([1, 2, 3, 4])] {
                 for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping] {
                     let mut bytes = Vec::new();
-                    bytes.extend_from_slice(Head::new(First::whole(opcode), key, len).bytes());
+                    Head::new(First::whole(opcode), key, len).write(&mut bytes);
                     for cut in 0..bytes.len() {
                         assert_eq!(Header::read(&bytes[..cut]), None);
                     }

@@ -44,7 +44,7 @@ pub trait Output {
 
     /// Takes a frame: its header, and its payload as it goes out.
     fn frame(&mut self, head: Head, payload: &[u8]) {
-        self.buffer().extend_from_slice(head.bytes());
+        head.write(self.buffer());
         self.payload(payload);
     }
 

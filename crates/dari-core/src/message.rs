@@ -48,12 +48,17 @@ impl<'a> Message<'a> {
         Self { kind: Kind::Binary, data }
     }
 
-    #[inline]
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         match self.kind {
             Kind::Text => utf8::check(self.data).map_err(Misuse::NotUtf8),
             Kind::Binary => Ok(()),
         }
+    }
+
+    /// Whether text is UTF-8.
+    #[inline]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.kind == Kind::Binary || utf8::check(self.data).is_ok()
     }
 }
 
@@ -133,7 +138,7 @@ impl Prepared {
     pub fn new_with(message: Message<'_>, squeeze: Squeeze) -> Result<Self, Misuse> {
         message.check()?;
         let mut frame = Vec::with_capacity(MAX_HEADER + message.data.len());
-        frame.extend_from_slice(Head::new(First::whole(message.kind.opcode()), None, message.data.len()).bytes());
+        Head::new(First::whole(message.kind.opcode()), None, message.data.len()).write(&mut frame);
         let header = frame.len();
         frame.extend_from_slice(message.data);
         let frame = Arc::new(frame.into());
@@ -171,7 +176,7 @@ impl Prepared {
         let frame = deflate::compress_shared(message.data, key, buffers).ok()?.map(|payload| {
             let mut frame = Vec::with_capacity(MAX_HEADER + payload.len());
             let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
-            frame.extend_from_slice(Head::new(first, None, payload.len()).bytes());
+            Head::new(first, None, payload.len()).write(&mut frame);
             frame.extend_from_slice(&payload);
             Arc::new(frame.into())
         });
@@ -233,7 +238,7 @@ fn write_frame(first: First, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
     }
     let key = mask_key(io.entropy);
     let out = io.out.buffer();
-    out.extend_from_slice(Head::new(first, Some(key), payload.len()).bytes());
+    Head::new(first, Some(key), payload.len()).write(out);
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(bytes) = out.get_mut(start..) {

@@ -2,11 +2,13 @@
 //!
 //! One function a verb, and getters that have a neutral value for an id that is stale.
 
-use crate::guard::arguments::{argument, bytes, message, optional_text, output, part, put, put_bytes, put_text};
-use crate::guard::{getter, verb};
+use crate::guard::arguments::{
+    argument, bytes, message, optional_text, output, part, plain, put, put_bytes, put_text,
+};
+use crate::guard::{getter, quick, verb};
 use crate::status::{DARI_ERR_TOO_BIG, DARI_OK, Refusal, dari_status_t, sent};
 use crate::types::*;
-use dari::State;
+use dari::{Net, State};
 use std::ffi::{c_char, c_void};
 use std::os::fd::IntoRawFd;
 use std::ptr;
@@ -25,7 +27,8 @@ pub unsafe extern "C" fn dari_conn_send(
     data: *const c_void,
     len: usize,
 ) -> dari_status_t {
-    verb("dari_conn_send", r#loop, |net| {
+    let answer = |net: &mut Net| plain(kind, data, len).is_some_and(|message| net.answer(conn.into(), message));
+    quick("dari_conn_send", r#loop, answer, move |net| {
         let (message, squeeze) = message(kind, data, len)?;
         Ok(sent(net.send_with(conn.into(), message, squeeze)?))
     })

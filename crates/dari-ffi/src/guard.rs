@@ -65,6 +65,37 @@ pub(crate) fn verb(
     }
 }
 
+/// Runs an export that hooks call for each message: `quick` where that does it, else `body` as a verb.
+#[inline]
+pub(crate) fn quick(
+    function: &str,
+    owner: *const dari_loop_t,
+    quick: impl FnOnce(&mut Net) -> bool,
+    body: impl FnOnce(&mut Net) -> Answer,
+) -> dari_status_t {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: see the top of this file. Another thread reads only `owner`, which never changes.
+        let Some(dari_loop_t(cell)) = (unsafe { owner.as_ref() }) else { return false };
+        if cell.owner != thread() || cell.poisoned.get() || cell.lent.get().is_null() {
+            return false;
+        }
+        // SAFETY: as for a verb inside a hook.
+        quick(unsafe { &mut *cell.lent.get() })
+    }));
+    match done {
+        Ok(true) => DARI_OK,
+        Ok(false) => slow(function, owner, body),
+        Err(_) => spoil(owner).report(function),
+    }
+}
+
+/// A verb that does not take up room where it is rarely called.
+#[cold]
+#[inline(never)]
+fn slow(function: &str, owner: *const dari_loop_t, body: impl FnOnce(&mut Net) -> Answer) -> dari_status_t {
+    verb(function, owner, body)
+}
+
 /// Runs an export that only looks, and has a neutral value for when there is nothing to see.
 pub(crate) fn getter<T>(owner: *const dari_loop_t, neutral: T, body: impl FnOnce(&mut Net) -> T) -> T {
     let seen = catch_unwind(AssertUnwindSafe(|| {

@@ -75,11 +75,16 @@ impl Net {
 
     /// Whether `more` bytes still fit.
     pub(crate) fn has_room(&mut self, more: usize) -> bool {
-        let fits = |net: &Self| net.used().saturating_add(more) <= net.buffers.limit();
-        fits(self) || {
+        self.has_room_now(more) || {
             self.shared.sweep();
-            fits(self)
+            self.has_room_now(more)
         }
+    }
+
+    /// The same, without a look at what has become free.
+    #[inline]
+    pub(crate) fn has_room_now(&self, more: usize) -> bool {
+        self.used().saturating_add(more) <= self.buffers.limit()
     }
 
     /// Sees to it that memory does not run out. Cheap while there is enough.

@@ -160,6 +160,13 @@ impl Outbox {
         Ok(())
     }
 
+    /// Appends a frame that is a message.
+    pub(crate) fn push_message(&mut self, head: Head, payload: &[u8]) -> Result<(), TryReserveError> {
+        self.push_frame(head, payload)?;
+        self.end_message();
+        Ok(())
+    }
+
     pub(crate) fn push_shared(&mut self, frame: &Arc<Framed>) {
         self.close_tail();
         self.push(Chunk::Shared(Arc::clone(frame)));
@@ -167,7 +174,7 @@ impl Outbox {
 
     /// A frame whose payload lies at `place`. In front of that is room for `head`: it will be written there.
     pub(crate) fn push_rx_frame(&mut self, head: Head, place: Range<usize>) {
-        let start = place.start - head.bytes().len();
+        let start = place.start - head.len();
         self.heads.push((start, head));
         self.push_rx(start..place.end);
     }
@@ -175,9 +182,8 @@ impl Outbox {
     /// Writes heads into the receive buffer, in front of what they belong to.
     pub(crate) fn write_heads(&mut self, rx: &mut [u8]) {
         for (start, head) in self.heads.drain(..) {
-            let head = head.bytes();
             if let Some(place) = rx.get_mut(start..start + head.len()) {
-                place.copy_from_slice(head);
+                place.copy_from_slice(&head.to_bytes()[..head.len()]);
             }
         }
     }

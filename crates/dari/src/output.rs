@@ -47,7 +47,7 @@ impl Told {
     /// Whether nothing stands yet in front of it, where its own head stood, and `head` has room there: it is shorter by the
     /// mask, which a server does not send. From now on it stands there.
     pub(crate) fn has_head_room(&mut self, place: &Range<usize>, head: &Head) -> bool {
-        place.start >= head.bytes().len() && !std::mem::replace(&mut self.is_headed, true)
+        place.start >= head.len() && !std::mem::replace(&mut self.is_headed, true)
     }
 
     /// Whether `message` is that one, and text: then it need not be checked again. Who is told a message may not
@@ -101,7 +101,7 @@ impl Output for Outgoing<'_> {
             {
                 return self.queue.push_rx_frame(head, place);
             }
-            self.copy(head.bytes());
+            self.copy(&head.to_bytes()[..head.len()]);
             return self.payload(payload);
         }
         if self.queue.push_frame(head, payload).is_err() {

@@ -70,27 +70,33 @@ impl Net {
         })
     }
 
-    /// The common case, and fast: an answer to what is being read, short or an echo, while little waits. If it is anything
-    /// else, nothing has happened.
-    fn answer(&mut self, conn: ConnId, message: Message<'_>) -> bool {
+    /// Sends a message in the common case, and fast: it answers what is being read, is short or an echo, and little waits.
+    /// If it is anything else, nothing has happened, and [`send`](Self::send) knows what to do.
+    #[inline]
+    pub fn answer(&mut self, conn: ConnId, message: Message<'_>) -> bool {
         let len = message.data.len();
-        let Some(slot) = self.current.filter(|slot| self.conns.id(*slot) == conn.0) else { return false };
-        let place = if len < REFER { None } else { self.told.place_in(&self.rx, message.data) };
-        let fits = (place.is_some() || len < REFER)
-            && !self.tx.apart
+        let Some(slot) = self.conns.find(conn.0).filter(|slot| self.current == Some(*slot)) else { return false };
+        let Some(conn) = self.conns.get(slot).filter(|conn| conn.takes_answers()) else { return false };
+        let fits = !self.tx.apart
             && !self.run.is_open()
             && self.tx.len() + len + MAX_HEADER <= self.room
-            && self.has_room(len);
-        let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
+            && self.has_room_now(len);
+        if !fits {
+            return false;
+        }
         let is_checked = self.told.is_text(message);
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
-        match place {
-            None if self.tx.push_frame(head, message.data).is_err() => return false,
-            None => {}
-            Some(place) if self.told.has_head_room(&place, &head) => self.tx.push_rx_frame(head, place),
-            Some(_) => return false,
+        if len < REFER {
+            if self.tx.push_message(head, message.data).is_err() {
+                return false;
+            }
+        } else {
+            match self.told.place_in(&self.rx, message.data) {
+                Some(place) if self.told.has_head_room(&place, &head) => self.tx.push_rx_frame(head, place),
+                _ => return false,
+            }
+            self.tx.end_message();
         }
-        self.tx.end_message();
         self.stats.messages_out += 1;
         true
     }

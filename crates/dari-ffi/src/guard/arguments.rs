@@ -140,8 +140,22 @@ fn no_kind(kind: dari_kind_t) -> Refusal {
     argument(format!("kind {kind} is neither DARI_TEXT nor DARI_BINARY"))
 }
 
-/// A part of a message of C, which is never compressed.
+/// The same for a message without flags, where nothing is wrong with it.
 #[inline]
+pub(crate) fn plain<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Option<Message<'a>> {
+    let kind = match kind {
+        DARI_TEXT => Kind::Text,
+        DARI_BINARY => Kind::Binary,
+        _ => return None,
+    };
+    if data.is_null() || isize::try_from(len).is_err() {
+        return None;
+    }
+    // SAFETY: promised.
+    Some(Message { kind, data: unsafe { std::slice::from_raw_parts(data.cast(), len) } })
+}
+
+/// A part of a message of C, which is never compressed.
 pub(crate) fn part<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Result<Message<'a>, Refusal> {
     let kind = match kind {
         DARI_TEXT => Kind::Text,
