@@ -251,6 +251,22 @@ impl Connection {
         Some(Event::Part { kind, payload, is_last })
     }
 
+    /// How many bytes the message at the front of `input` has in all, its header included, if it is one frame that has not
+    /// come whole. Who can wait until it has need not have it put together.
+    pub fn awaits(&self, input: &[u8]) -> Option<usize> {
+        if self.state != State::Open || self.unfinished.is_some() || self.limits.parts {
+            return None;
+        }
+        let (header, header_len) = Header::read(input)?;
+        let is_whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if !is_whole || header.check(!self.is_client, false).is_err() {
+            return None;
+        }
+        message::check_length(0, header.len, &self.limits).ok()?;
+        let len = usize::try_from(header.len).ok()?.checked_add(header_len)?;
+        (len > input.len()).then_some(len)
+    }
+
     /// Where the peer's next bytes may be received to, up to `most`: they belong to a long payload and need not be moved
     /// any more then. [`arrived`](Self::arrived) has to follow. Nothing where [`receive`](Self::receive) is as good.
     pub fn room(&mut self, most: usize, buffers: &mut Buffers) -> Option<&mut [u8]> {

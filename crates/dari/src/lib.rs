@@ -61,6 +61,7 @@ mod read;
 mod remote;
 mod resolve;
 mod retry;
+mod rx;
 mod shutdown;
 mod stats;
 mod sync;

@@ -435,12 +435,13 @@ impl Net {
         }
     }
 
-    /// Makes sure that buffers which nobody uses are given back.
-    pub(crate) fn decay_later(&mut self) {
-        if !self.decays && (self.buffers.keeps_any() || !self.shared.is_empty()) {
+    /// Makes sure that buffers which nobody uses are given back, if there are any.
+    pub(crate) fn decay_later(&mut self, is_rx_wide: bool) -> bool {
+        if !self.decays && (is_rx_wide || self.buffers.keeps_any() || !self.shared.is_empty()) {
             self.decays = true;
             self.timers.set(self.now + DECAY_MS, Due::Decay);
         }
+        self.decays
     }
 
     /// Whether this is a forked child: the loop's descriptors are the parent's, too, and so are its peers.

@@ -85,18 +85,17 @@ impl Output for Outgoing<'_> {
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        if let Some(place) = place_in(&self.rx, bytes).filter(|place| place.len() >= REFER) {
-            self.queue.push_rx(place);
-        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
-            self.write_through(bytes);
-        } else {
-            self.copy(bytes);
+        let left = if self.goes_through(bytes) { self.write_through(bytes) } else { bytes };
+        match place_in(&self.rx, left).filter(|place| place.len() >= REFER) {
+            Some(place) => self.queue.push_rx(place),
+            None => self.copy(left),
         }
     }
 
     fn frame(&mut self, head: Head, payload: &[u8]) {
         if payload.len() >= REFER {
-            if let Some(place) = self.told.place_in(&self.rx, payload)
+            if !self.goes_through(payload)
+                && let Some(place) = self.told.place_in(&self.rx, payload)
                 && self.told.has_head_room(&place, &head)
             {
                 return self.queue.push_rx_frame(head, place);
@@ -126,16 +125,19 @@ impl Output for Outgoing<'_> {
 }
 
 impl Outgoing<'_> {
-    /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
-    fn write_through(&mut self, bytes: &[u8]) {
+    /// Whether `bytes` are written at once: then only what the kernel does not take of them counts as waiting.
+    fn goes_through(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers()
+    }
+
+    /// Writes what is queued and then `bytes` from where they are. What the kernel does not take is left.
+    fn write_through<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
             self.error = Some(Some(End::Io(error.raw_os_error().unwrap_or_default())));
             0
         });
-        if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
-            self.copy(left);
-            self.blocked = true;
-        }
+        self.blocked |= gone < bytes.len();
+        bytes.get(gone..).unwrap_or_default()
     }
 
     /// Appends bytes of which a peer may have chosen how many they are.

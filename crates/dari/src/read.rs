@@ -8,6 +8,7 @@ use crate::turn::Loop;
 use crate::wire::Wire;
 use dari_core::State;
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// Bytes that one read has room for at least.
 const LEAST: usize = 4 << 10;
@@ -45,37 +46,41 @@ impl Loop {
     /// Looks at what was read and had to wait.
     fn read_waiting(&mut self, slot: u32) {
         let waiting = self.net.take_waiting(slot);
-        for piece in waiting.chunks(self.rx.len()) {
+        for piece in waiting.chunks(self.rx.most()) {
             self.rx[..piece.len()].copy_from_slice(piece);
-            self.feed(slot, piece.len(), false);
+            self.feed(slot, 0..piece.len(), false);
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &mut self.rx);
         }
     }
 
     fn receive(&mut self, slot: u32) {
-        let most = self.rx.len();
+        let most = self.rx.most();
         let mut budget = most;
+        // Bytes of a long message that lie at the front of the receive buffer, and bytes that it has in all.
+        let (mut held, mut whole) = (0, 0);
         loop {
             let Some(conn) = self.net.conns.get_mut(slot) else { return };
             if conn.is_over() || conn.is(Flag::Eof) || conn.must_wait() {
                 return;
             }
             let hung_up = conn.is(Flag::HungUp);
-            // Of a peer that takes little, little is taken: what comes of it has to wait here.
-            let room = if conn.is(Flag::Blocked) {
+            let room = if held > 0 {
+                most.min(whole - held)
+            } else if conn.is(Flag::Blocked) {
+                // Of a peer that takes little, little is taken: what comes of it has to wait here.
                 self.net.room.saturating_sub(conn.queued()).clamp(LEAST, most)
             } else {
                 most
             };
-            // The rest of a long message goes to where it will stay.
+            // The rest of a message that is longer still goes to where it will stay.
             let place = if conn.is_listened_to() && !conn.is(Flag::Blocked) {
                 conn.core.room(most, &mut self.net.buffers)
             } else {
                 None
             };
             let stays = place.is_some();
-            let place = place.unwrap_or(&mut self.rx[..room]);
+            let place = place.unwrap_or(&mut self.rx[held..held + room]);
             let room = place.len();
             let got = loop {
                 match (&conn.socket).read(place) {
@@ -85,20 +90,35 @@ impl Loop {
             };
             if stays {
                 self.arrived(slot, *got.as_ref().unwrap_or(&0));
+            } else if held > 0 && !matches!(got, Ok(1..)) {
+                self.feed(slot, 0..held, false);
             }
             match got {
                 Ok(0) => return self.ended(slot),
                 Ok(len) => {
+                    budget = budget.saturating_sub(len);
                     // Less than there was room for: the socket is empty, unless its end is near, which has no
                     // edge of its own.
-                    let drained = len < room;
+                    let drained = len < room && !hung_up;
                     if !stays {
-                        self.feed(slot, len, drained && !hung_up);
+                        held += len;
+                        if held < whole && !drained {
+                            continue;
+                        }
+                        whole = if drained || hung_up {
+                            self.feed(slot, 0..held, drained);
+                            0
+                        } else {
+                            self.feed_whole(slot, &mut held)
+                        };
+                        if whole > 0 {
+                            continue;
+                        }
+                        held = 0;
                     }
-                    if drained && !hung_up {
+                    if drained {
                         return;
                     }
-                    budget = budget.saturating_sub(len);
                     if budget == 0 {
                         return self.net.read_later(slot);
                     }
@@ -108,6 +128,26 @@ impl Loop {
                 Err(error) => return self.net.end(slot, End::Io(error.raw_os_error().unwrap_or_default())),
             }
         }
+    }
+
+    /// Hands on the first `len` bytes of the receive buffer, but for a message at their end of which more is in the socket
+    /// and which has room here: then `len` bytes of it are at the front of the buffer. How many it has in all.
+    fn feed_whole(&mut self, slot: u32, len: &mut usize) -> usize {
+        let begun = self.feed_until(slot, 0..*len, false, true)..*len;
+        if begun.is_empty() {
+            return 0;
+        }
+        // Before anything is moved: answers may lie there.
+        self.net.flush(slot, &mut self.rx);
+        let conn = self.net.conns.get(slot).filter(|conn| conn.is_listened_to() && !conn.is(Flag::Blocked));
+        let whole = conn.and_then(|conn| conn.core.awaits(&self.rx[begun.clone()]));
+        let Some(whole) = whole.filter(|whole| self.rx.hold(begun.clone(), *whole)) else {
+            self.feed(slot, begun, false);
+            return 0;
+        };
+        self.net.rx = self.rx.place();
+        *len = begun.len();
+        whole
     }
 
     /// Hands on that `len` bytes have been received to where they stay.
@@ -123,25 +163,32 @@ impl Loop {
         }
     }
 
-    /// Hands the first `len` bytes of the receive buffer to the protocol, event by event. `drained`: there is
-    /// nothing more in the socket.
-    pub(crate) fn feed(&mut self, slot: u32, len: usize, drained: bool) {
+    /// Hands what lies at `place` in the receive buffer to the protocol, event by event. `drained`: there is nothing more
+    /// in the socket.
+    pub(crate) fn feed(&mut self, slot: u32, place: Range<usize>, drained: bool) {
+        self.feed_until(slot, place, drained, false);
+    }
+
+    /// The same, and with `may_hold` only until a long message begins that is not all there. Where that is, or the end.
+    fn feed_until(&mut self, slot: u32, place: Range<usize>, drained: bool, may_hold: bool) -> usize {
         let now = self.net.now;
-        let mut at = 0;
+        let Range { start: mut at, end: len } = place;
         while at < len {
-            let Some(conn) = self.net.conns.get_mut(slot) else { return };
+            let Some(conn) = self.net.conns.get_mut(slot) else { return len };
             if conn.is_over() {
-                return;
+                return len;
             }
             if conn.must_wait() {
-                return self.net.keep_waiting(slot, &self.rx[at..len]);
+                self.net.keep_waiting(slot, &self.rx[at..len]);
+                return len;
             }
             if let Some(finish) = conn.rare.as_mut().and_then(|rare| rare.finish.as_mut()) {
                 // It is over but for the peer's last words, which are not listened to for ever.
                 finish.left = finish.left.saturating_sub(len - at);
                 if finish.left == 0 {
                     let end = finish.end;
-                    return self.net.end(slot, end);
+                    self.net.end(slot, end);
+                    return len;
                 }
             } else if conn.core.state() == State::Open {
                 conn.heard(now);
@@ -151,6 +198,10 @@ impl Loop {
                 if told > at {
                     at = told;
                     continue;
+                }
+                let conn = self.net.conns.get(slot).filter(|conn| may_hold && conn.is_listened_to());
+                if conn.is_some_and(|conn| conn.core.awaits(&self.rx[at..len]).is_some()) {
+                    return at;
                 }
             } else if conn.is(Flag::Served) && conn.core.is_between_requests() {
                 conn.mark = now;
@@ -168,9 +219,10 @@ impl Loop {
                 None => continue,
             }
             if taken == 0 && self.net.conns.get(slot).is_some_and(|conn| !conn.must_wait()) {
-                return;
+                return len;
             }
         }
+        len
     }
 
     /// The peer has ended its side of the stream.

@@ -14,8 +14,9 @@ use crate::conn::{Conn, Finish, Flag, What};
 use crate::deliver::{
     tell_again, tell_drain, tell_dropped, tell_end, tell_limited, tell_log, tell_open, tell_shut_down, timed,
 };
-use crate::net::{DECAY_MS, Kind};
+use crate::net::Kind;
 use crate::remote::{Entries, Entry};
+use crate::rx::Rx;
 use crate::timers::{Due, Timers};
 use crate::tls::RECORD;
 use crate::{Config, Error, Net, Readiness, sys};
@@ -38,7 +39,7 @@ pub struct Loop {
     events: Events,
     entries: Entries,
     /// The receive buffer of all connections.
-    pub(crate) rx: Box<[u8]>,
+    pub(crate) rx: Rx,
     /// The same for what is encrypted; empty until it is needed.
     pub(crate) cipher: Box<[u8]>,
 }
@@ -49,9 +50,8 @@ impl Loop {
         let (max_read, max_events) =
             (config.max_read.clamp(RECORD, MOST_READ), config.max_events.clamp(1, MOST_EVENTS));
         let mut net = Net::new(config).map_err(|error| Error::system("making a poller", &error))?;
-        let rx = vec![0; max_read].into_boxed_slice();
-        let start = rx.as_ptr() as usize;
-        net.rx = start..start + rx.len();
+        let rx = Rx::new(max_read);
+        net.rx = rx.place();
         let (events, entries) = (Events::with_capacity(max_events), net.remote.entries());
         Ok(Self { net, events, entries, rx, cipher: Box::default() })
     }
@@ -103,7 +103,7 @@ impl Loop {
             self.do_for_others();
             self.settle_all();
             self.net.watch_memory();
-            self.net.decay_later();
+            self.net.decay_later(self.rx.is_wide());
             tell_shut_down(&mut self.net);
             tell_log(&mut self.net);
         }
@@ -263,10 +263,10 @@ impl Loop {
                 Due::Decay => {
                     self.net.buffers.decay();
                     self.net.shared.sweep();
-                    self.net.decays = self.net.buffers.keeps_any() || !self.net.shared.is_empty();
-                    if self.net.decays {
-                        self.net.timers.set(now + DECAY_MS, Due::Decay);
-                    } else {
+                    self.rx.narrow();
+                    self.net.rx = self.rx.place();
+                    self.net.decays = false;
+                    if !self.net.decay_later(self.rx.is_wide()) {
                         sys::trim_heap();
                     }
                 }

@@ -237,7 +237,7 @@ impl Loop {
     /// Reads from an encrypted connection, for as long as it is its turn.
     pub(crate) fn receive_wire(&mut self, slot: u32) {
         if self.cipher.is_empty() {
-            self.cipher = vec![0; self.rx.len()].into_boxed_slice();
+            self.cipher = vec![0; self.rx.most()].into_boxed_slice();
         }
         let wire = self.net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut());
         let early = wire.map(|wire| std::mem::take(&mut wire.early)).unwrap_or_default();
@@ -245,7 +245,7 @@ impl Loop {
             cipher.copy_from_slice(&early);
             self.decrypt(slot, early.len(), false);
         }
-        let mut budget = self.rx.len();
+        let mut budget = self.rx.most();
         loop {
             let Some(conn) = self.net.conns.get(slot) else { return };
             if conn.is_over() || conn.is(Flag::Eof) || conn.must_wait() {
@@ -294,7 +294,7 @@ impl Loop {
             at += taken.consumed;
             wire.notified |= taken.close_notify;
             if taken.produced > 0 {
-                self.feed(slot, taken.produced, drained && at == len);
+                self.feed(slot, 0..taken.produced, drained && at == len);
             }
             // Before the receive buffer is used again: answers may lie in it.
             self.net.flush(slot, &mut self.rx);

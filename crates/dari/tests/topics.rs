@@ -3,7 +3,7 @@
 mod common;
 
 use common::raw::{Raw, TEXT, frame};
-use common::{Bench, Hooks, Told, pattern};
+use common::{Bench, Hooks, Random, Told, pattern};
 use dari::{ConnId, Error, Listen, Message};
 use std::collections::{HashMap, HashSet};
 
@@ -114,16 +114,6 @@ fn publishing_inside_a_hook_reaches_those_who_are_closing_or_gone_not_at_all() {
     assert_eq!(heard(&mut raws[1]), [b"left", b"gone"]);
     assert_eq!(heard(&mut raws[0]), [1000u16.to_be_bytes()]);
     assert_eq!(bench.net().subscribers("room"), 1);
-}
-
-/// Random numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
 }
 
 #[test]

@@ -357,6 +357,16 @@ pub(crate) fn limited(limits: Limits) -> Listen {
     Listen { limits, ..Listen::default() }
 }
 
+/// Random numbers that are the same in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
 /// Bytes that are different everywhere, so that nothing can be lost, doubled or moved unseen.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

@@ -148,8 +148,14 @@ impl Raw {
 
     /// Says as much as the kernel takes. Whether all is said.
     pub(crate) fn push(&mut self) -> bool {
-        while self.said < self.unsaid.len() {
-            match (&self.socket).write(&self.unsaid[self.said..]) {
+        self.push_some(usize::MAX)
+    }
+
+    /// The same for at most `most` bytes.
+    pub(crate) fn push_some(&mut self, most: usize) -> bool {
+        let end = self.unsaid.len().min(self.said.saturating_add(most));
+        while self.said < end {
+            match (&self.socket).write(&self.unsaid[self.said..end]) {
                 Ok(len) => self.said += len,
                 Err(_) => return false,
             }
