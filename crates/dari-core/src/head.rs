@@ -50,8 +50,8 @@ impl Head {
         self.bytes.capacity()
     }
 
-    pub(crate) fn release(self, io: &mut Io<'_>) {
-        io.buffers.give_back(self.bytes);
+    pub(crate) fn release(&mut self, io: &mut Io<'_>) {
+        io.buffers.give_back(std::mem::take(&mut self.bytes));
     }
 
     /// Where the head ends in `input`, if it does.

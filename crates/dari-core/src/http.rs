@@ -72,8 +72,7 @@ impl Request {
     }
 
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let is_it =
-            move |span: Span| span.len() == name.len() && self.bytes(span).eq_ignore_ascii_case(name.as_bytes());
+        let is_it = move |span: Span| span.len() == name.len() && is_same(self.bytes(span), name);
         self.fields.iter().filter(move |(other, _)| is_it(*other)).map(|(_, value)| self.bytes(*value))
     }
 
@@ -156,7 +155,7 @@ impl Request {
 
     /// RFC 9112 3.2: exactly one Host, at least from HTTP/1.1 on.
     fn check_host(&self) -> Result<(), Violation> {
-        let mut hosts = self.values("host");
+        let mut hosts = self.values("Host");
         match (hosts.next(), hosts.next()) {
             (None, _) if self.is_old() => Ok(()),
             (None, _) => Err(Violation::MissingHost),
@@ -204,10 +203,14 @@ impl Request {
 }
 
 pub(crate) fn has_token<'a>(mut values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
-    let is_it = |part: &[u8]| part.eq_ignore_ascii_case(token.as_bytes());
+    let in_list = |value: &[u8]| value.split(|byte| *byte == b',').any(|part| is_same(trim(part), token));
     // Mostly there is one.
-    let has_it = |value: &[u8]| is_it(value) || value.split(|byte| *byte == b',').any(|part| is_it(trim(part)));
-    values.any(has_it)
+    values.any(|value| is_same(value, token) || in_list(value))
+}
+
+/// Whether they are the same in any case. Where `word` is as most peers write it, that is seen at once.
+fn is_same(bytes: &[u8], word: &str) -> bool {
+    bytes == word.as_bytes() || bytes.eq_ignore_ascii_case(word.as_bytes())
 }
 
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {

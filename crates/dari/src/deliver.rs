@@ -85,7 +85,6 @@ fn leave(net: &mut Net, slot: u32, finish: Finish) {
         conn.set(Flag::Paused, false);
         conn.rare().finish = Some(finish);
     }
-    net.arm(slot);
 }
 
 fn asked_upgrade(net: &mut Net, slot: u32) {
