@@ -539,7 +539,7 @@ impl Connection {
     }
 
     fn leave_handshake(&mut self, io: &mut Io<'_>) {
-        match self.phase.take().map(|phase| *phase) {
+        match self.phase.take().as_deref_mut() {
             Some(Phase::Server(server)) => server.release(io),
             Some(Phase::Client(client)) => client.head.release(io),
             None => {}
@@ -547,13 +547,11 @@ impl Connection {
     }
 
     pub(crate) fn send_close(&mut self, code: u16, reason: &str, io: &mut Io<'_>) {
-        let mut payload = Vec::with_capacity(MAX_CONTROL);
-        if code != 0 {
-            payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(reason.as_bytes());
-            payload.truncate(MAX_CONTROL);
-        }
-        message::write_control(Opcode::Close, &payload, self.is_client, io);
+        let mut payload = [0; MAX_CONTROL];
+        let said = code.to_be_bytes().into_iter().chain(reason.bytes());
+        let len = payload.iter_mut().zip(said).map(|(to, from)| *to = from).count();
+        let payload = payload.get(..len).filter(|_| code != 0).unwrap_or_default();
+        message::write_control(Opcode::Close, payload, self.is_client, io);
         let closing = self.closing.get_or_insert_with(|| Box::new(NEW));
         closing.sent = Some(code);
     }

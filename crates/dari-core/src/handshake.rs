@@ -24,7 +24,7 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT] {
 
 /// Whether `request` asks for a WebSocket at all; the rest is then a matter of right and wrong.
 pub(crate) fn is_upgrade(request: &Request) -> bool {
-    request.has_token("upgrade", "websocket")
+    request.has_token("Upgrade", "websocket")
 }
 
 /// The rules of RFC 6455 4.2.1 for an opening handshake.
@@ -35,19 +35,19 @@ pub(crate) fn check_upgrade(request: &Request) -> Result<(), Violation> {
     if request.is_old() {
         return Err(Violation::UpgradeOldHttp);
     }
-    if !request.has_token("connection", "upgrade") {
+    if !request.has_token("Connection", "Upgrade") {
         return Err(Violation::MissingConnectionUpgrade);
     }
-    match single(request, "sec-websocket-version") {
+    match single(request, "Sec-WebSocket-Version") {
         Err(Many) => return Err(Violation::RepeatedVersion),
         Ok(None) => return Err(Violation::MissingVersion),
         Ok(Some(b"13")) => {}
         Ok(Some(_)) => return Err(Violation::OtherVersion),
     }
-    match single(request, "sec-websocket-key") {
+    match single(request, "Sec-WebSocket-Key") {
         Err(Many) => return Err(Violation::RepeatedKey),
         Ok(None) => return Err(Violation::MissingKey),
-        Ok(Some(key)) if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => {}
+        Ok(Some(key)) if is_key(key) => {}
         Ok(Some(_)) => return Err(Violation::BadKey),
     }
     let protocols: Vec<&[u8]> = protocol_list(request).collect();
@@ -56,6 +56,12 @@ pub(crate) fn check_upgrade(request: &Request) -> Result<(), Violation> {
         return Err(Violation::BadProtocolList);
     }
     Ok(())
+}
+
+/// RFC 6455 4.1: a key is 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    // Room for what 24 characters may come to; what is longer is no key.
+    BASE64_STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// The subprotocols that an opening handshake offers, in its order of preference.
@@ -99,7 +105,7 @@ pub(crate) fn write_accept(
     {
         return Err(Misuse::ProtocolNotOffered(protocol.to_owned()));
     }
-    let key = request.header("sec-websocket-key", 0).unwrap_or_default();
+    let key = request.header("Sec-WebSocket-Key", 0).unwrap_or_default();
     let text = io.out.buffer();
     text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     text.extend_from_slice(b"Sec-WebSocket-Accept: ");

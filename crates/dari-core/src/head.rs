@@ -50,8 +50,8 @@ impl Head {
         self.bytes.capacity()
     }
 
-    pub(crate) fn release(self, io: &mut Io<'_>) {
-        io.buffers.give_back(self.bytes);
+    pub(crate) fn release(&mut self, io: &mut Io<'_>) {
+        io.buffers.give_back(std::mem::take(&mut self.bytes));
     }
 
     /// Where the head ends in `input`, if it does.
@@ -63,12 +63,18 @@ impl Head {
             if at >= room {
                 return Err((Violation::HeadTooLong { limit: limits.max_head }, at));
             }
-            // Most bytes are somewhere in a header, where only the end of the line is of interest.
-            if self.lines > 0 && self.column > 0 && !self.after_cr {
+            // Mostly it is a line of which only the end is of interest.
+            let is_in_line = (self.column > 0 || *byte > b' ') && !self.after_cr;
+            if is_in_line && (self.lines > 0 || self.column >= begin.len()) {
                 let rest = input.get(at..room.min(input.len())).unwrap_or_default();
                 let plain = plain_bytes(rest);
                 self.column += plain;
                 next += plain;
+                if rest.get(plain..).is_some_and(|rest| rest.starts_with(b"\r\n")) {
+                    (self.column, self.lines) = (0, self.lines + 1);
+                    next += 2;
+                    continue;
+                }
                 if plain > 0 {
                     continue;
                 }
@@ -106,18 +112,25 @@ impl Head {
     }
 }
 
-/// How many bytes at the front of `bytes` are plain.
+/// How many bytes at the front of `bytes` may stand within a line and end nothing, up to the first tab.
 fn plain_bytes(bytes: &[u8]) -> usize {
-    // All of a block at once, which the compiler's vectoriser makes one step.
-    let is_plain_block = |block: &&[u8; 16]| block.iter().fold(true, |all, byte| all & is_plain(*byte));
-    let blocks = bytes.as_chunks::<16>().0.iter().take_while(is_plain_block).count() * 16;
-    let rest = bytes.get(blocks..).unwrap_or_default();
-    blocks + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+    let (words, rest) = bytes.as_chunks();
+    for (nth, word) in words.iter().enumerate() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return nth * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8 + rest.iter().position(|byte| *byte < b' ' || *byte == 127).unwrap_or(rest.len())
 }
 
-/// Whether a byte may stand within a header and ends nothing.
-fn is_plain(byte: u8) -> bool {
-    (byte >= b' ' && byte != 127) || byte == b'\t'
+/// The top bit of each byte below a space or equal to 127. The lowest bit that is set is true; one above it may not be,
+/// since subtracting borrows from there.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let low = word.wrapping_sub(ONES * 32) & !word;
+    let del = word ^ (ONES * 127);
+    (low | (del.wrapping_sub(ONES) & !del)) & (ONES * 128)
 }
 
 #[cfg(test)]
@@ -146,6 +159,18 @@ mod tests {
         for cut in 0..27 {
             let (a, b) = text.split_at(cut);
             assert_eq!(take(&[a, b], &Limits::default()), Ok((Some(head.clone()), b"rest".to_vec())));
+        }
+    }
+
+    #[test]
+    fn the_first_byte_that_is_not_plain_is_found_wherever_it_stands() {
+        for fill in [b' ', b'a', 0x80, 0xff] {
+            for (byte, at) in (0..=255).flat_map(|byte| (0..20).map(move |at| (byte, at))) {
+                let mut bytes = [fill; 20];
+                bytes[at] = byte;
+                let wanted = if byte < b' ' || byte == 127 { at } else { 20 };
+                assert_eq!(plain_bytes(&bytes), wanted, "{byte} at {at} among {fill}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::io::{Io, Output};
 use crate::{Limits, Misuse, Violation};
+use std::mem::MaybeUninit;
 
 /// More header lines than this are never parsed.
 const MOST_HEADERS: usize = 100;
@@ -18,6 +19,10 @@ impl Span {
     fn of(part: &[u8], text: &[u8]) -> Self {
         let start = part.as_ptr() as usize - text.as_ptr() as usize;
         Self { start, end: start + part.len() }
+    }
+
+    fn len(self) -> usize {
+        self.end - self.start
     }
 }
 
@@ -67,7 +72,7 @@ impl Request {
     }
 
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let is_it = move |span| self.bytes(span).eq_ignore_ascii_case(name.as_bytes());
+        let is_it = move |span: Span| span.len() == name.len() && is_same(self.bytes(span), name);
         self.fields.iter().filter(move |(other, _)| is_it(*other)).map(|(_, value)| self.bytes(*value))
     }
 
@@ -98,9 +103,9 @@ impl Request {
     /// Reads a whole head; the rules of RFC 9112 that hold for every request are checked here. A head that breaks
     /// one is lost, and its memory goes back.
     pub(crate) fn parse(text: Vec<u8>, limits: &Limits, io: &mut Io<'_>) -> Result<Self, Violation> {
-        let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut parsed = httparse::Request::new(&mut fields);
-        let result = match parsed.parse(&text) {
+        let mut fields = [MaybeUninit::uninit(); MOST_HEADERS];
+        let mut parsed = httparse::Request::new(&mut []);
+        let result = match parsed.parse_with_uninit_headers(&text, &mut fields) {
             Ok(_) => Self::spans(&parsed, &text, limits),
             Err(error) => Err(violation(error, limits)),
         };
@@ -150,7 +155,7 @@ impl Request {
 
     /// RFC 9112 3.2: exactly one Host, at least from HTTP/1.1 on.
     fn check_host(&self) -> Result<(), Violation> {
-        let mut hosts = self.values("host");
+        let mut hosts = self.values("Host");
         match (hosts.next(), hosts.next()) {
             (None, _) if self.is_old() => Ok(()),
             (None, _) => Err(Violation::MissingHost),
@@ -197,9 +202,15 @@ impl Request {
     }
 }
 
-pub(crate) fn has_token<'a>(values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
-    let mut tokens = values.flat_map(|value| value.split(|byte| *byte == b','));
-    tokens.any(|part| trim(part).eq_ignore_ascii_case(token.as_bytes()))
+pub(crate) fn has_token<'a>(mut values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
+    let in_list = |value: &[u8]| value.split(|byte| *byte == b',').any(|part| is_same(trim(part), token));
+    // Mostly there is one.
+    values.any(|value| is_same(value, token) || in_list(value))
+}
+
+/// Whether they are the same in any case. Where `word` is as most peers write it, that is seen at once.
+fn is_same(bytes: &[u8], word: &str) -> bool {
+    bytes == word.as_bytes() || bytes.eq_ignore_ascii_case(word.as_bytes())
 }
 
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {

@@ -205,9 +205,9 @@ impl Server {
         Ok(data.is_empty().then(|| self.end(keep_alive, io)))
     }
 
-    pub(crate) fn release(self, io: &mut Io<'_>) {
+    pub(crate) fn release(&mut self, io: &mut Io<'_>) {
         self.head.release(io);
-        if let Some(request) = self.request {
+        if let Some(request) = self.request.take() {
             request.release(io);
         }
     }

@@ -154,7 +154,7 @@ pub(crate) fn story(why: &Close) -> dari_close_t {
         opened: why.opened.into(),
         status: why.status,
         reason: dari_str_t::lend(why.reason.as_bytes()),
-        text: dari_str_t::lend(why.text.as_bytes()),
+        text: dari_str_t::lend(why.text().as_bytes()),
         rule: why.rule.map_or(dari_str_t::NONE, |rule| dari_str_t::lend(rule.as_bytes())),
         offset: why.offset,
         limit: why.limit,

@@ -109,7 +109,7 @@ pub unsafe extern "C" fn dari_loop_past(
             conn: past.conn.into(),
             ended_ms: past.ended_ms,
             lived_ms: past.lived_ms,
-            peer: dari_str_t::lend(past.peer.as_bytes()),
+            peer: dari_str_t::lend(past.peer().as_bytes()),
             why: story(&past.why),
         })?;
         Ok(DARI_OK)

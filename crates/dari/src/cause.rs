@@ -1,7 +1,8 @@
 //! Why a connection ended: the one place where an end is turned into codes and words.
 
 use crate::door::Which;
-use dari_core::{Closing, Failure, Violation, status_reason};
+use dari_core::{Closing, Violation, status_reason};
+use std::cell::OnceCell;
 use std::io;
 
 /// Why a connection ended.
@@ -148,8 +149,6 @@ pub struct Close {
     pub status: u16,
     /// The reason in the peer's Close frame.
     pub reason: String,
-    /// All of it in one line.
-    pub text: String,
     /// The rule that was broken.
     pub rule: Option<&'static str>,
     /// Where in the peer's stream, in bytes.
@@ -168,6 +167,11 @@ pub struct Close {
     pub tls_alert: i32,
     /// Whether the dial connects again unless it is stopped: [`retry`](crate::Handler::retry) follows.
     pub will_retry: bool,
+    pub(crate) end: End,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) detail: Option<Box<str>>,
+    /// Made when somebody asks for it.
+    pub(crate) text: OnceCell<Box<str>>,
 }
 
 /// How an end came about, as the loop saw it; what the protocol knows is in [`Closing`].
@@ -267,7 +271,7 @@ impl Close {
             End::Refused(status) | End::Proxy(status) => (0, status),
             _ => (0, 0),
         };
-        let mut close = Self {
+        Self {
             cause,
             by,
             code: received.map_or(if end == End::Released { 0 } else { 1006 }, |received| received.code),
@@ -276,7 +280,6 @@ impl Close {
             opened,
             status,
             reason: received.map(|received| received.reason.clone()).unwrap_or_default(),
-            text: String::new(),
             rule: failure.map(|failure| failure.violation.rule()),
             offset: failure.map_or(0, |failure| failure.offset),
             limit,
@@ -287,17 +290,24 @@ impl Close {
             tls_alert: if let End::Tls { alert, .. } = end { alert.into() } else { 0 },
             // Up to its dial.
             will_retry: false,
-        };
-        close.text = close.tell(end, failure, detail);
-        close
+            end,
+            violation: failure.map(|failure| failure.violation),
+            detail: detail.map(Into::into),
+            text: OnceCell::new(),
+        }
     }
 
-    /// The whole story in one line, for a log.
-    fn tell(&self, end: End, failure: Option<Failure>, detail: Option<&str>) -> String {
+    /// All of it in one line.
+    pub fn text(&self) -> &str {
+        self.text.get_or_init(|| self.tell().into())
+    }
+
+    fn tell(&self) -> String {
+        let (end, detail) = (self.end, self.detail.as_deref());
         let mut text = self.cause.text().to_owned();
         let mut add = |part: String| text.push_str(&part);
-        if let Some(Failure { violation, offset }) = failure {
-            add(format!(" at byte {offset}: {violation}"));
+        if let Some(violation) = self.violation {
+            add(format!(" at byte {}: {violation}", self.offset));
         }
         match end {
             End::Stalled(ms) => add(format!(" ({ms} ms)")),

@@ -269,6 +269,11 @@ impl Conn {
         self.rare.as_ref().and_then(|rare| rare.finish)
     }
 
+    /// Whether its end waits for nothing but to be settled.
+    pub(crate) fn is_done(&self) -> bool {
+        self.finish().is_some_and(|finish| !finish.wait) && self.queued() == 0
+    }
+
     /// Whether the shutdown of the loop has begun its end.
     pub(crate) fn is_shutdown(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.is_shutdown)

@@ -85,7 +85,6 @@ fn leave(net: &mut Net, slot: u32, finish: Finish) {
         conn.set(Flag::Paused, false);
         conn.rare().finish = Some(finish);
     }
-    net.arm(slot);
 }
 
 fn asked_upgrade(net: &mut Net, slot: u32) {
@@ -247,8 +246,8 @@ pub(crate) fn tell_end(net: &mut Net, slot: u32) -> Option<Again> {
         true => Level::Warn,
         false => Level::Info,
     };
-    let (seen, peer, lived) = (conn.is(Flag::Seen), conn.peer.to_string(), net.now.saturating_sub(conn.born));
-    net.say(level, "close", Some(slot), || close.text.clone());
+    let (seen, peer, lived) = (conn.is(Flag::Seen), conn.peer.clone(), net.now.saturating_sub(conn.born));
+    net.say(level, "close", Some(slot), || close.text().to_owned());
     if !seen {
         return None;
     }

@@ -423,7 +423,7 @@ impl Net {
 
     /// Makes sure that the timer of a connection goes off in time. It may go off too early: then it is set anew.
     pub(crate) fn arm(&mut self, slot: u32) {
-        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.is_done()) else { return };
         let Some(endpoint) = self.endpoints.get(conn.endpoint) else { return };
         let (at, _) = conn.due(&endpoint.limits);
         let step = Timers::step(at);

@@ -129,7 +129,7 @@ fn up_to(bound: u32, entropy: &mut dyn Entropy) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::By;
+    use crate::cause::{End, Scene};
 
     /// Fills with one byte: 0 is the shortest delay, 255 the longest.
     struct Same(u8);
@@ -141,26 +141,9 @@ mod tests {
     }
 
     fn close(cause: Cause) -> Close {
-        Close {
-            cause,
-            by: By::Peer,
-            code: 1006,
-            sent_code: 0,
-            was_clean: false,
-            opened: true,
-            status: 0,
-            reason: String::new(),
-            text: String::new(),
-            rule: None,
-            offset: 0,
-            limit: 0,
-            met: 0,
-            unsent_bytes: 0,
-            unsent_messages: 0,
-            os_error: 0,
-            tls_alert: 0,
-            will_retry: false,
-        }
+        let scene =
+            Scene { end: End::Eof, closing: None, opened: true, unsent_bytes: 0, unsent_messages: 0, detail: None };
+        Close { cause, ..Close::new(scene) }
     }
 
     fn retry(first_ms: u32, longest_ms: u32, count: u32) -> Retry {

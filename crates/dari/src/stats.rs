@@ -1,7 +1,9 @@
 //! What a loop has seen: counters, and how its last connections ended.
 
 use crate::cause::Cause;
+use crate::conn::Peer;
 use crate::{Close, ConnId};
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -75,14 +77,22 @@ impl Stats {
 pub struct Past {
     /// Which connection it was.
     pub conn: ConnId,
-    /// Who was there: `address:port`.
-    pub peer: String,
     /// When it ended, in milliseconds of Unix time.
     pub ended_ms: u64,
     /// How long it had been there, in milliseconds.
     pub lived_ms: u64,
     /// Its story.
     pub why: Close,
+    peer: Peer,
+    /// Made when somebody asks for it.
+    place: OnceCell<Box<str>>,
+}
+
+impl Past {
+    /// Who was there: `address:port`.
+    pub fn peer(&self) -> &str {
+        self.place.get_or_init(|| self.peer.to_string().into())
+    }
 }
 
 /// The last ends of a loop, the latest first.
@@ -90,11 +100,11 @@ pub struct Past {
 pub(crate) struct Ends(VecDeque<Past>);
 
 impl Ends {
-    pub(crate) fn remember(&mut self, conn: ConnId, peer: String, lived_ms: u64, why: Close) {
+    pub(crate) fn remember(&mut self, conn: ConnId, peer: Peer, lived_ms: u64, why: Close) {
         self.0.truncate(PAST - 1);
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let ended_ms = u64::try_from(ended.as_millis()).unwrap_or(u64::MAX);
-        self.0.push_front(Past { conn, peer, ended_ms, lived_ms, why });
+        self.0.push_front(Past { conn, ended_ms, lived_ms, why, peer, place: OnceCell::new() });
     }
 
     pub(crate) fn nth(&self, nth: usize) -> Option<&Past> {

@@ -441,7 +441,6 @@ impl Net {
             conn.mark = now;
             conn.set(Flag::Served, true);
         }
-        self.arm(slot);
         self.touch(slot);
         self.read_on(slot);
     }

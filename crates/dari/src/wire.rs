@@ -31,17 +31,17 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn server(tls: &Tls) -> Result<Self, Error> {
+    pub(crate) fn server(tls: &Tls) -> Result<Box<Self>, Error> {
         Ok(Self::new(Session::server(tls)?, Vec::new()))
     }
 
-    pub(crate) fn client(tls: &Tls, name: &str) -> Result<Self, Error> {
+    pub(crate) fn client(tls: &Tls, name: &str) -> Result<Box<Self>, Error> {
         let mut out = Vec::new();
         Ok(Self::new(Session::client(tls, name, &mut out)?, out))
     }
 
-    fn new(session: Session, out: Vec<u8>) -> Self {
-        Self { session, out, sent: 0, early: Vec::new(), messages: 0, notified: false, charged: 0 }
+    fn new(session: Session, out: Vec<u8>) -> Box<Self> {
+        Box::new(Self { session, out, sent: 0, early: Vec::new(), messages: 0, notified: false, charged: 0 })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -126,9 +126,9 @@ impl From<&TlsFailure> for End {
 
 impl Net {
     /// Encrypts a connection from now on.
-    pub(crate) fn set_wire(&mut self, slot: u32, wire: Wire) {
+    pub(crate) fn set_wire(&mut self, slot: u32, wire: Box<Wire>) {
         if let Some(conn) = self.conns.get_mut(slot) {
-            conn.rare().wire = Some(Box::new(wire));
+            conn.rare().wire = Some(wire);
             self.recount_wire(slot);
         }
     }

@@ -58,7 +58,7 @@ impl Story {
 
     /// Bytes of the texts that were written down.
     fn written(&self) -> usize {
-        let len = |told: &Told| if let Told::Close(_, why) = told { why.text.len() } else { 0 };
+        let len = |told: &Told| if let Told::Close(_, why) = told { why.text().len() } else { 0 };
         self.0.borrow().iter().map(len).sum()
     }
 
@@ -217,10 +217,10 @@ fn a_server_that_goes_and_comes_a_hundred_times_is_found_again_each_time() {
                 Told::Close(conn, why) => {
                     assert!(seen.insert(*conn), "{conn:?} ended twice");
                     let is_last = i + 1 == story.len();
-                    assert!(is_last || matches!(story[i + 1], Told::Retry(..)), "{}", why.text);
-                    assert_eq!(why.will_retry, !is_last, "{}", why.text);
+                    assert!(is_last || matches!(story[i + 1], Told::Retry(..)), "{}", why.text());
+                    assert_eq!(why.will_retry, !is_last, "{}", why.text());
                     let known = [Cause::Reset, Cause::Eof, Cause::Connect, Cause::Tls, Cause::Local];
-                    assert!(known.contains(&why.cause), "{}", why.text);
+                    assert!(known.contains(&why.cause), "{}", why.text());
                 }
                 Told::Retry(id, attempt, delay_ms) => {
                     in_a_row += 1;
@@ -252,7 +252,7 @@ fn what_was_not_sent_is_told_and_not_sent_again() {
     two.until("it is told", |two| two.story.closes() == 1);
     let end = two.story.last_close();
     let about = (1 << 20) / 100_000;
-    assert!((about..=sent).contains(&end.unsent_messages) && end.unsent_bytes >= 1 << 20, "{}", end.text);
+    assert!((about..=sent).contains(&end.unsent_messages) && end.unsent_bytes >= 1 << 20, "{}", end.text());
     two.start();
     two.until("it is found", |two| two.story.opens() == 2);
     two.turn_for(20);

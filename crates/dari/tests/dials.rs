@@ -111,7 +111,7 @@ fn a_name_that_is_none_is_told_in_words_and_holds_up_nobody() {
     }
     let end = heard.end();
     assert_eq!((end.cause, end.os_error, end.opened), (Cause::Dns, 0, false));
-    assert!(end.text.starts_with("the name could not be resolved: example.invalid: "), "{}", end.text);
+    assert!(end.text().starts_with("the name could not be resolved: example.invalid: "), "{}", end.text());
     assert_eq!(heard.story(), "error close");
 }
 
@@ -138,7 +138,7 @@ fn another_name_may_be_asked_for_than_is_dialled() {
             break dialled.end();
         }
     };
-    assert!(end.text.ends_with("the certificate is for inside.test, not for localhost"), "{}", end.text);
+    assert!(end.text().ends_with("the certificate is for inside.test, not for localhost"), "{}", end.text());
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_server_that_speaks_first_is_listened_to() {
         let asked = Instant::now();
         let end = dialled.end();
         assert!(asked.elapsed() < Duration::from_secs(2), "{said:?}: {:?}", asked.elapsed());
-        assert!(end.cause == cause && end.text.contains(word), "{said:?}: {}", end.text);
+        assert!(end.cause == cause && end.text().contains(word), "{said:?}: {}", end.text());
     }
 }
 
@@ -303,7 +303,7 @@ fn the_deadline_says_how_far_it_came() {
         });
         let end = stuck.heard.end();
         assert_eq!((end.cause, end.opened), (Cause::HandshakeTimeout, false));
-        assert!(end.text.contains(words), "{stage}: {}", end.text);
+        assert!(end.text().contains(words), "{stage}: {}", end.text());
     }
 }
 
@@ -350,7 +350,7 @@ fn giving_up_at_any_stage_is_told_once_and_leaves_nothing() {
                         (stuck.heard.closes() == 1).then_some(())
                     });
                     let end = stuck.heard.end();
-                    assert_eq!((end.cause, end.opened), (cause, false), "{stage}, {way}: {}", end.text);
+                    assert_eq!((end.cause, end.opened), (cause, false), "{stage}, {way}: {}", end.text());
                     let story = if cause.is_failure() { "error close" } else { "close" };
                     assert_eq!(stuck.heard.story(), story, "{stage}, {way}");
                     assert_eq!(end.unsent_messages, 0);
@@ -373,7 +373,7 @@ fn nobody_there_is_told_with_all_addresses() {
     let end = end_of(&format!("ws://localhost:{port}/"), Connect::default());
     assert_eq!((end.cause, end.os_error), (Cause::Connect, libc::ECONNREFUSED));
     let both = [format!("127.0.0.1:{port}: Connection refused"), format!("[::1]:{port}: ")];
-    assert!(both.iter().all(|part| end.text.contains(part)), "{}", end.text);
+    assert!(both.iter().all(|part| end.text().contains(part)), "{}", end.text());
 }
 
 /// RFC 6761 6.3: it is this machine, and nobody is asked. With a dot at its end a name is the same name (RFC 1034 3.1).

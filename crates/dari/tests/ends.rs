@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// The columns of the table of ends: cause, by whom, the peer's code, ours, whether it was clean.
 fn row(end: &Close) -> (Cause, By, u16, u16, bool) {
-    assert!(!end.text.is_empty() && !end.text.contains('\n'), "{:?}", end.text);
+    assert!(!end.text().is_empty() && !end.text().contains('\n'), "{:?}", end.text());
     (end.cause, end.by, end.code, end.sent_code, end.was_clean)
 }
 
@@ -40,7 +40,7 @@ fn the_peers_close_is_echoed_and_told_with_code_and_reason() {
     let (end, heard) = said(Listen::default(), &close(3001, "안녕"), |_| {});
     assert_eq!(row(&end), (Cause::Peer, By::Peer, 3001, 3001, true));
     assert_eq!(end.reason, "안녕");
-    assert!(end.text.contains("3001") && end.text.contains("안녕"), "{}", end.text);
+    assert!(end.text().contains("3001") && end.text().contains("안녕"), "{}", end.text());
     assert_eq!(heard, [(CLOSE, 3001u16.to_be_bytes().to_vec())]);
 }
 
@@ -201,7 +201,7 @@ fn a_reset_is_told_as_one_with_its_errno() {
     let end = bench.end();
     assert_eq!(row(&end), (Cause::Reset, By::Network, 1006, 0, false));
     assert_eq!(end.os_error, libc::ECONNRESET);
-    assert!(end.text.contains("eset by peer"), "{}", end.text);
+    assert!(end.text().contains("eset by peer"), "{}", end.text());
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn broken_rules_are_named_with_their_place() {
         assert_eq!(end.offset, start + good.len() as u64 + more, "{bytes:x?}");
         let rule = end.rule.unwrap();
         assert!(rule.starts_with(&format!("RFC 6455 {section}")), "{bytes:x?}: {rule}");
-        assert!(end.text.contains(rule) && end.text.contains(&format!("byte {}", end.offset)), "{}", end.text);
+        assert!(end.text().contains(rule) && end.text().contains(&format!("byte {}", end.offset)), "{}", end.text());
         assert!(heard.iter().any(close_frame(1002)), "{heard:?}");
     }
     let (end, _) = said(Listen::default(), &[&fragment[..], &good].concat(), Raw::end);
@@ -295,7 +295,7 @@ fn a_message_over_the_limit_is_refused_at_its_header() {
         let (end, heard) = said(how(), &bytes, Raw::end);
         assert_eq!(row(&end), (Cause::TooBig, By::Us, 1006, 1009, false));
         assert_eq!((end.limit, end.met), (1000, 1001));
-        assert!(end.text.contains("limit 1000, met 1001"), "{}", end.text);
+        assert!(end.text().contains("limit 1000, met 1001"), "{}", end.text());
         assert!(heard.iter().any(close_frame(1009)));
     }
     let mut bench = Bench::new(how(), Hooks::quiet);
@@ -363,7 +363,7 @@ fn an_upgrade_that_nobody_answers_ends_at_the_handshakes_deadline() {
     raw.say(HELLO);
     let end = bench.end();
     assert_eq!(row(&end), (Cause::HandshakeTimeout, By::Us, 1006, 0, false));
-    assert!(!end.opened && end.text.contains("60 ms"), "{}", end.text);
+    assert!(!end.opened && end.text().contains("60 ms"), "{}", end.text());
     assert_eq!(bench.log.story(), "upgrade error close");
 }
 
@@ -483,7 +483,7 @@ fn a_peer_that_takes_nothing_is_slow() {
     assert_eq!((end.cause, end.by, end.code, end.was_clean), (Cause::SlowPeer, By::Us, 1006, false));
     assert!(end.unsent_bytes > 1 << 20, "{}", end.unsent_bytes);
     assert_eq!(end.unsent_messages, 1);
-    assert!(end.text.contains("unsent"), "{}", end.text);
+    assert!(end.text().contains("unsent"), "{}", end.text());
 }
 
 // --- before it was open -----------------------------------------------------------------------------------------
@@ -503,7 +503,7 @@ fn a_port_where_nobody_listens_is_a_connect_error() {
     let end = heard.end();
     assert_eq!(row(&end), (Cause::Connect, By::Network, 1006, 0, false));
     assert_eq!((end.os_error, end.opened), (libc::ECONNREFUSED, false));
-    assert!(end.text.contains("onnection refused"), "{}", end.text);
+    assert!(end.text().contains("onnection refused"), "{}", end.text());
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn a_bad_answer_to_our_handshake_is_named() {
         });
         let end = heard.end();
         assert_eq!((end.cause, end.code, end.opened, end.was_clean), (cause, 1006, false, false), "{answer}");
-        assert!(end.text.contains(word), "{answer}: {}", end.text);
+        assert!(end.text().contains(word), "{answer}: {}", end.text());
         assert_eq!(heard.story(), "error close");
     }
 }

@@ -259,7 +259,7 @@ fn a_client_of_ours_hears_the_status_of_a_refusal() {
     bench.until("both ends close", |bench| heard.closes() == 1 && bench.log.closes() == 1);
     let end = heard.end();
     assert_eq!((end.cause, end.status, end.opened, end.code), (Cause::Refused, 503, false, 1006));
-    assert!(end.text.contains("503"), "{}", end.text);
+    assert!(end.text().contains("503"), "{}", end.text());
     assert_eq!(heard.story(), "error close");
 }
 

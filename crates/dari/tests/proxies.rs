@@ -161,7 +161,7 @@ fn messages_pass_through_either_kind_encrypted_or_not() {
                 bench.net().close(conn, 1000, "").unwrap();
                 bench.until("the end", |_| heard.closes() == 1);
                 let end = heard.end();
-                assert_eq!((end.cause, end.was_clean), (Cause::Local, true), "{}", end.text);
+                assert_eq!((end.cause, end.was_clean), (Cause::Local, true), "{}", end.text());
                 assert_eq!(asked.0.lock().unwrap().pop(), Some(format!("{host}:{port}")));
             }
         }
@@ -190,8 +190,8 @@ fn a_login_that_is_missing_or_wrong_is_told() {
         (format!("socks5://me:wrong@127.0.0.1:{socks}"), "refused the user name or the password"),
     ] {
         let end = end_by(proxy.clone(), "ws://inside.test/", Connect::default());
-        assert_eq!((end.cause, end.status, end.opened), (Cause::Proxy, 407, false), "{}", end.text);
-        assert!(end.text.contains(words) && !end.text.contains("wrong"), "{proxy}: {}", end.text);
+        assert_eq!((end.cause, end.status, end.opened), (Cause::Proxy, 407, false), "{}", end.text());
+        assert!(end.text().contains(words) && !end.text().contains("wrong"), "{proxy}: {}", end.text());
     }
 }
 
@@ -238,24 +238,24 @@ fn a_proxy_that_is_no_good_is_told_apart_from_the_server() {
         for url in ["ws://inside.test/", "wss://inside.test/"] {
             let ca = Ca::new("no-good");
             let end = end_by(format!("{kind}://127.0.0.1:{port}"), url, trusting(ca.client()));
-            assert_eq!((end.cause, end.status, end.opened), (Cause::Proxy, status, false), "{}", end.text);
-            assert!(end.text.contains(words), "{kind}, {words:?}: {}", end.text);
+            assert_eq!((end.cause, end.status, end.opened), (Cause::Proxy, status, false), "{}", end.text());
+            assert!(end.text().contains(words), "{kind}, {words:?}: {}", end.text());
         }
     }
     // Nobody there, and one that says nothing.
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let end = end_by(format!("http://{nobody}"), "ws://inside.test/", Connect::default());
     assert_eq!((end.cause, end.os_error), (Cause::Connect, libc::ECONNREFUSED));
-    assert!(end.text.contains(&format!("the proxy {nobody}: Connection refused")), "{}", end.text);
+    assert!(end.text().contains(&format!("the proxy {nobody}: Connection refused")), "{}", end.text());
     let end = end_by("http://proxy.example.invalid".to_owned(), "ws://inside.test/", Connect::default());
     assert_eq!(end.cause, Cause::Dns);
-    assert!(end.text.contains("the proxy proxy.example.invalid: "), "{}", end.text);
+    assert!(end.text().contains("the proxy proxy.example.invalid: "), "{}", end.text());
     for kind in ["http", "socks5"] {
         let silent = format!("{kind}://127.0.0.1:{}", says(b""));
         let limits = Limits { handshake_ms: 80, ..Limits::default() };
         let end = end_by(silent, "ws://inside.test/", Connect { limits, ..Connect::default() });
         assert_eq!(end.cause, Cause::HandshakeTimeout);
-        assert!(end.text.contains("asking the proxy"), "{}", end.text);
+        assert!(end.text().contains("asking the proxy"), "{}", end.text());
     }
 }
 
@@ -280,10 +280,14 @@ fn bytes_behind_the_answer_are_the_servers_and_never_pass_for_encrypted_ones() {
             }
             let end = dialled.end();
             if scheme == "ws" {
-                assert_eq!((end.cause, end.status), (Cause::Refused, 403), "{kind}: {}", end.text);
+                assert_eq!((end.cause, end.status), (Cause::Refused, 403), "{kind}: {}", end.text());
             } else {
-                assert_eq!((end.cause, end.status), (Cause::Tls, 0), "{kind}: {}", end.text);
-                assert!(end.text.contains("does not speak TLS (its first bytes are \"HTTP/1.1 403"), "{}", end.text);
+                assert_eq!((end.cause, end.status), (Cause::Tls, 0), "{kind}: {}", end.text());
+                assert!(
+                    end.text().contains("does not speak TLS (its first bytes are \"HTTP/1.1 403"),
+                    "{}",
+                    end.text()
+                );
             }
         }
     }

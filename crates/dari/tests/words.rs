@@ -29,7 +29,7 @@ fn fails(what: &str, url: &str, how: &Connect, mut serve: Serve<'_>, row: (Cause
     });
     let end = dialled.end();
     let code = end.os_error.max(end.tls_alert).max(end.status.into());
-    let text = end.text.replace(&dialled.listener.port.to_string(), "PORT");
+    let text = end.text().replace(&dialled.listener.port.to_string(), "PORT");
     assert_eq!((end.cause, code, &*text), row, "{what}");
     if end.cause == Tls {
         // Whose alert it was.
@@ -99,8 +99,9 @@ fn who_has_no_address() {
     let mut dialled = Dialled::with(|_| "wss://example.invalid/".to_owned(), Connect::default(), |_| {});
     let end = dialled.end();
     assert_eq!((end.cause, end.os_error, end.opened), (Dns, 0, false));
-    let why = end.text.strip_prefix("the name could not be resolved: example.invalid: ").expect(&end.text);
-    assert!(["no such name", "no name server answers now, try again"].contains(&why), "{}", end.text);
+    let text = end.text();
+    let why = text.strip_prefix("the name could not be resolved: example.invalid: ").expect(text);
+    assert!(["no such name", "no name server answers now, try again"].contains(&why), "{}", end.text());
 }
 
 #[test]

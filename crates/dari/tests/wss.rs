@@ -49,7 +49,7 @@ fn messages_of_all_sizes_come_back_encrypted_and_the_end_is_clean() {
         bench.net().close(conn, 1000, "bye").unwrap();
         bench.until("the end", |_| heard.closes() == 1);
         let end = heard.end();
-        assert_eq!((end.cause, end.code, end.was_clean), (Cause::Local, 1000, true), "{}", end.text);
+        assert_eq!((end.cause, end.code, end.was_clean), (Cause::Local, 1000, true), "{}", end.text());
     }
 }
 
@@ -166,9 +166,9 @@ fn all_that_came_before_the_end_is_told_before_it_however_long_it_waits() {
             let end = bench.end();
             match ending {
                 "Close" => {
-                    assert_eq!((end.cause, end.code, end.was_clean), (Cause::Peer, 1000, true), "{}", end.text)
+                    assert_eq!((end.cause, end.code, end.was_clean), (Cause::Peer, 1000, true), "{}", end.text())
                 }
-                _ => assert_eq!((end.cause, end.code), (Cause::Eof, 1006), "{}", end.text),
+                _ => assert_eq!((end.cause, end.code), (Cause::Eof, 1006), "{}", end.text()),
             }
         }
     }

@@ -42,7 +42,7 @@ fn who_begins_to_close_makes_no_difference_to_how_clean_it_is() {
         peer.say(&close(1000, "done"));
         let end = bench.end();
         assert_eq!((end.cause, end.code, end.sent_code, end.was_clean), (Cause::Peer, 1000, 1000, true));
-        assert_eq!(end.text, "the peer closed, code 1000 \"done\"");
+        assert_eq!(end.text(), "the peer closed, code 1000 \"done\"");
         assert_eq!(peer.take_frame(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
         assert!(peer.notified && peer.raw.ended == Some(Ended::Eof));
 
@@ -56,7 +56,7 @@ fn who_begins_to_close_makes_no_difference_to_how_clean_it_is() {
         bench.until("the end", |bench| bench.log.closes() == 2);
         let end = bench.log.end_of(conn).unwrap();
         assert_eq!((end.cause, end.code, end.was_clean), (Cause::Local, 1000, true));
-        assert_eq!(end.text, "this side closed, code 1000");
+        assert_eq!(end.text(), "this side closed, code 1000");
         bench.until("close_notify", |_| {
             peer.hear();
             peer.notified && peer.raw.ended == Some(Ended::Eof)
@@ -79,7 +79,7 @@ fn who_broke_a_rule_may_still_answer() {
         assert_eq!(bench.log.closes(), 0, "it is given the time to answer");
         peer.say(&close(1002, ""));
         let end = bench.end();
-        assert_eq!((end.cause, end.code, end.sent_code), (Cause::Protocol, 1002, 1002), "{}", end.text);
+        assert_eq!((end.cause, end.code, end.sent_code), (Cause::Protocol, 1002, 1002), "{}", end.text());
     }
 }
 
@@ -100,7 +100,7 @@ fn a_client_waits_for_the_server_to_end_the_connection() {
             peer.raw.end();
             let end = dialled.end();
             // After both Close frames nothing can be missing.
-            assert_eq!((end.cause, end.was_clean, &*end.text), (Cause::Peer, true, "the peer closed, code 1000"));
+            assert_eq!((end.cause, end.was_clean, end.text()), (Cause::Peer, true, "the peer closed, code 1000"));
         }
     }
 }
@@ -153,7 +153,7 @@ fn the_end_of_a_loop_is_told_to_encrypted_peers() {
         assert_eq!(bench.log.closes(), 20);
         for conn in bench.log.conns() {
             let end = bench.log.end_of(conn).unwrap();
-            assert_eq!((end.cause, end.sent_code, end.was_clean), (Cause::Shutdown, 1001, clean), "{}", end.text);
+            assert_eq!((end.cause, end.sent_code, end.was_clean), (Cause::Shutdown, 1001, clean), "{}", end.text());
         }
         assert_eq!(bench.net().stats().memory, 0, "{how}");
     }
@@ -177,7 +177,7 @@ fn an_end_is_told_from_one_that_was_cut_off() {
             peer.raw.end();
             let end = bench.end();
             assert_eq!((end.cause, end.by, end.code, bench.log.messages()), (Cause::Eof, By::Peer, 1006, 1));
-            assert!(end.text.contains(word), "{}", end.text);
+            assert!(end.text().contains(word), "{}", end.text());
 
             let mut dialled = Dialled::new("wss", trusting(ca.client()));
             let mut peer = open_client(&mut dialled, &files, version);
@@ -189,7 +189,7 @@ fn an_end_is_told_from_one_that_was_cut_off() {
             }
             let end = dialled.end();
             assert_eq!((end.cause, end.by, end.code), (Cause::Eof, By::Peer, 1006));
-            assert!(end.text.contains(word), "{}", end.text);
+            assert!(end.text().contains(word), "{}", end.text());
         }
     }
 }
@@ -205,9 +205,9 @@ fn what_was_changed_on_the_way_is_noticed() {
         *sealed.last_mut().unwrap() ^= 1;
         peer.raw.say(&sealed);
         let end = bench.end();
-        assert_eq!((end.cause, end.by, end.tls_alert, end.opened), (Cause::Tls, By::Us, 20, true), "{}", end.text);
+        assert_eq!((end.cause, end.by, end.tls_alert, end.opened), (Cause::Tls, By::Us, 20, true), "{}", end.text());
         assert_eq!(end.code, 1006);
-        assert!(end.text.contains("changed on the way") && !end.text.contains("handshake"), "{}", end.text);
+        assert!(end.text().contains("changed on the way") && !end.text().contains("handshake"), "{}", end.text());
         assert_eq!(bench.log.messages(), 0, "nothing of a record that is not whole");
         bench.until("the alert", |_| {
             peer.hear();
@@ -248,16 +248,16 @@ fn a_tls_handshake_has_the_deadline_of_all_handshakes() {
     let mut dialled = Dialled::new("wss", how.clone());
     let _silent = dialled.accept();
     let end = dialled.end();
-    assert_eq!((end.cause, end.limit), (Cause::HandshakeTimeout, 120), "{}", end.text);
-    assert!(end.text.contains("in the TLS handshake"), "{}", end.text);
+    assert_eq!((end.cause, end.limit), (Cause::HandshakeTimeout, 120), "{}", end.text());
+    assert!(end.text().contains("in the TLS handshake"), "{}", end.text());
 
     let mut dialled = Dialled::new("wss", how);
     let raw = dialled.accept();
     let mut mute = Peer::server(raw, &ca.issue("mute", &["localhost"]), BOTH[0]);
     dialled.until("the request", |_| mute.take_head());
     let end = dialled.end();
-    assert_eq!(end.cause, Cause::HandshakeTimeout, "{}", end.text);
-    assert!(end.text.contains("waiting for the server's answer"), "{}", end.text);
+    assert_eq!(end.cause, Cause::HandshakeTimeout, "{}", end.text());
+    assert!(end.text().contains("waiting for the server's answer"), "{}", end.text());
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_silent_peer_is_asked_whether_it_is_there() {
     }
     assert_eq!(bench.log.closes(), 0);
     let end = bench.end();
-    assert_eq!((end.cause, end.sent_code, end.limit), (Cause::IdleTimeout, 1001, 50), "{}", end.text);
+    assert_eq!((end.cause, end.sent_code, end.limit), (Cause::IdleTimeout, 1001, 50), "{}", end.text());
     assert!(
         std::iter::from_fn(|| peer.take_frame()).any(|(first, data)| first == CLOSE && data.starts_with(&[3, 233]))
     );
@@ -352,7 +352,7 @@ fn who_speaks_no_tls_is_told_apart() {
     plain.until("its end", |_| heard.closes() == 1);
     let end = heard.end();
     assert_eq!((end.cause, end.opened), (Cause::Tls, false));
-    assert!(end.text.contains("does not speak TLS (its first bytes are \"HTTP/1.1 400"), "{}", end.text);
+    assert!(end.text().contains("does not speak TLS (its first bytes are \"HTTP/1.1 400"), "{}", end.text());
 }
 
 #[test]

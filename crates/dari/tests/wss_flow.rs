@@ -118,7 +118,7 @@ fn a_peer_that_takes_nothing_is_given_up_however_little_waits() {
         });
         bench.until("the end", |bench| bench.log.closes() == 1);
         let end = bench.log.end();
-        assert_eq!((end.cause, end.limit), (Cause::SlowPeer, 60), "{}", end.text);
+        assert_eq!((end.cause, end.limit), (Cause::SlowPeer, 60), "{}", end.text());
         // What the system has taken arrives, and all the rest is accounted for.
         bench.until("what has gone", |_| {
             peer.hear();
@@ -127,7 +127,7 @@ fn a_peer_that_takes_nothing_is_given_up_however_little_waits() {
         let arrived = std::iter::from_fn(|| next_frame(&mut peer.got)).count() as u64;
         let told = arrived + end.unsent_messages;
         // Of one that left at last it may not have been known.
-        assert!(told == sent || told == sent + 1, "{arrived} of {sent} arrived: {}", end.text);
+        assert!(told == sent || told == sent + 1, "{arrived} of {sent} arrived: {}", end.text());
     }
 }
 
@@ -215,10 +215,10 @@ fn a_slow_peer_may_be_closed_behind_what_is_on_its_way() {
     assert!(peer.got.ends_with(b"too slow"), "1013 comes last, whole");
     peer.say(&close(1013, ""));
     let end = bench.end();
-    assert_eq!((end.cause, end.sent_code, end.code), (Cause::SlowPeer, 1013, 1013), "{}", end.text);
+    assert_eq!((end.cause, end.sent_code, end.code), (Cause::SlowPeer, 1013, 1013), "{}", end.text());
     let got = numbers(&mut peer);
     assert!(got.iter().copied().eq((0..).take(got.len())), "none is missing between");
-    assert_eq!(got.len() as u64 + end.unsent_messages, refused.into(), "{}", end.text);
+    assert_eq!(got.len() as u64 + end.unsent_messages, refused.into(), "{}", end.text());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_close_behind_a_long_echo_is_answered_behind_it() {
     });
     assert!(peer.got == wanted);
     let end = bench.end();
-    assert_eq!((end.cause, end.was_clean, end.unsent_messages), (Cause::Peer, true, 0), "{}", end.text);
+    assert_eq!((end.cause, end.was_clean, end.unsent_messages), (Cause::Peer, true, 0), "{}", end.text());
     bench.until("its end", |_| {
         peer.hear();
         peer.notified && peer.raw.ended.is_some()

@@ -146,16 +146,16 @@ fn certificates_of_clients_are_asked_for_and_looked_at() {
                 (end.cause, end.by, end.tls_alert, end.opened),
                 (Cause::Tls, By::Peer, 116, false),
                 "{}",
-                end.text
+                end.text()
             );
-            assert!(end.text.contains("it wants a certificate, and was shown none"), "{}", end.text);
+            assert!(end.text().contains("it wants a certificate, and was shown none"), "{}", end.text());
         } else {
             assert_eq!((came.is_ok(), seen), (true, None));
         }
         let (came, _) = comes(&mut bench, ca.client_as(&strange));
         let end = came.unwrap_err();
-        assert_eq!((end.cause, end.by, end.tls_alert), (Cause::Tls, By::Peer, 48), "{}", end.text);
-        assert!(end.text.contains("it does not trust who issued the certificate"), "{}", end.text);
+        assert_eq!((end.cause, end.by, end.tls_alert), (Cause::Tls, By::Peer, 48), "{}", end.text());
+        assert!(end.text().contains("it does not trust who issued the certificate"), "{}", end.text());
     }
 }
 

@@ -72,7 +72,7 @@ impl Log {
             Told::Close(why) => {
                 assert_eq!(life.failed, why.cause.is_failure(), "error comes before close iff it is a failure");
                 assert_eq!(life.opened, why.opened, "{why:?}");
-                assert!(why.text.starts_with(why.cause.text()), "{}", why.text);
+                assert!(why.text().starts_with(why.cause.text()), "{}", why.text());
                 life.closed = true;
             }
         }
