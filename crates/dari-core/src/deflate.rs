@@ -8,6 +8,8 @@ use crate::buffers::{Buffers, OutOfMemory};
 use crate::extension::{Agreement, MIN_BITS};
 use crate::limits::Deflate;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::hint::black_box;
+use std::panic::{UnwindSafe, catch_unwind};
 
 /// What ends every message and is not sent (RFC 7692 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -45,6 +47,10 @@ impl Codecs {
         self.compressors.truncate(self.compressors.len() / 2);
         self.inflaters.truncate(self.inflaters.len() / 2);
         self.step = Vec::new();
+    }
+
+    pub(crate) fn keep_nothing(&mut self) {
+        *self = Self::default();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -123,7 +129,7 @@ impl Codec {
         self.begun |= !piece.is_empty();
         let mut step = std::mem::take(&mut buffers.codecs.step);
         if step.try_reserve_exact(STEP - step.len()).is_err() {
-            return Err(OutOfMemory { met: buffers.used() + STEP, limit: buffers.limit() }.into());
+            return Err(buffers.short_of(STEP).into());
         }
         step.resize(STEP, 0);
         let done = self.inflate_by(&mut step, piece, |made| take(buffers, made));
@@ -243,8 +249,13 @@ fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Result<Box<C
     if let Some(at) = kept.iter().position(|kept| kept.bits == bits && kept.level == level) {
         return Ok(kept.swap_remove(at));
     }
-    let inner = Compress::new_with_window_bits(Compression::new(level.into()), false, bits);
-    Ok(Box::new(Compressor { inner, bits, level }))
+    match make(COMPRESSOR, || Compress::new_with_window_bits(Compression::new(level.into()), false, bits)) {
+        Some(inner) => Ok(Box::new(Compressor { inner, bits, level })),
+        None => {
+            buffers.uncharge(COMPRESSOR);
+            Err(buffers.short_of(COMPRESSOR))
+        }
+    }
 }
 
 fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
@@ -257,7 +268,21 @@ fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
 
 fn borrow_inflater(buffers: &mut Buffers) -> Result<Box<Decompress>, Violation> {
     buffers.charge(INFLATER).map_err(Violation::from)?;
-    Ok(buffers.codecs.inflaters.pop().unwrap_or_else(|| Box::new(Decompress::new(false))))
+    let kept = buffers.codecs.inflaters.pop();
+    kept.or_else(|| make(INFLATER, || Decompress::new(false)).map(Box::new)).ok_or_else(|| {
+        buffers.uncharge(INFLATER);
+        buffers.short_of(INFLATER).into()
+    })
+}
+
+/// Makes a context of `bytes`. zlib-rs asks for them in one piece, and panics if it does not get it: so the piece is
+/// asked for before, and where another thread is quicker the panic is nobody's but zlib-rs's.
+fn make<T>(bytes: usize, make: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    let mut piece = Vec::<u8>::new();
+    piece.try_reserve_exact(bytes).ok()?;
+    // Or the compiler would see that nothing is done with it.
+    drop(black_box(piece));
+    catch_unwind(make).ok()
 }
 
 fn return_inflater(buffers: &mut Buffers, mut inflater: Box<Decompress>) {

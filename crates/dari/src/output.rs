@@ -75,18 +75,35 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) told: &'a mut Told,
     pub(crate) may_write: bool,
     pub(crate) blocked: bool,
-    /// What went wrong: with the socket, or, being nothing, with memory.
-    pub(crate) error: Option<Option<End>>,
+    pub(crate) error: Option<Wrong>,
+}
+
+/// Why something could not be written.
+pub(crate) enum Wrong {
+    Socket(End),
+    /// There was no memory for it: nothing of it is there.
+    Memory,
+    /// The same, but for a part of it.
+    Torn,
 }
 
 impl Output for Outgoing<'_> {
     fn buffer(&mut self) -> &mut Vec<u8> {
-        self.queue.tail()
+        self.queue.tail_for_short()
+    }
+
+    fn room_for(&mut self, len: usize) -> Option<&mut Vec<u8>> {
+        let room = self.queue.tail_with(len);
+        if room.is_err() {
+            self.error.get_or_insert(Wrong::Memory);
+        }
+        room.ok()
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        if let Some(place) = place_in(&self.rx, bytes).filter(|place| place.len() >= REFER) {
-            self.queue.push_rx(place);
+        let place = place_in(&self.rx, bytes).filter(|place| place.len() >= REFER);
+        if place.is_some_and(|place| self.queue.push_rx(place).is_ok()) {
+            // It stays where it is for now.
         } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
             self.write_through(bytes);
         } else {
@@ -98,14 +115,15 @@ impl Output for Outgoing<'_> {
         if payload.len() >= REFER {
             if let Some(place) = self.told.place_in(&self.rx, payload)
                 && self.told.has_head_room(&place, &head)
+                && self.queue.push_rx_frame(head, place).is_ok()
             {
-                return self.queue.push_rx_frame(head, place);
+                return;
             }
             self.copy(head.bytes());
             return self.payload(payload);
         }
         if self.queue.push_frame(head, payload).is_err() {
-            self.error = Some(None);
+            self.error.get_or_insert(Wrong::Memory);
         }
     }
 
@@ -114,7 +132,9 @@ impl Output for Outgoing<'_> {
             if let Some(shared) = &mut self.shared {
                 shared.remember(frame);
             }
-            self.queue.push_shared(frame);
+            if self.queue.push_shared(frame).is_err() {
+                self.error.get_or_insert(Wrong::Memory);
+            }
         } else {
             self.copy(frame);
         }
@@ -129,7 +149,7 @@ impl Outgoing<'_> {
     /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
     fn write_through(&mut self, bytes: &[u8]) {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
-            self.error = Some(Some(End::Io(error.raw_os_error().unwrap_or_default())));
+            self.error = Some(Wrong::Socket(End::Io(error.raw_os_error().unwrap_or_default())));
             0
         });
         if let Some(left) = bytes.get(gone..).filter(|left| !left.is_empty()) {
@@ -140,10 +160,9 @@ impl Outgoing<'_> {
 
     /// Appends bytes of which a peer may have chosen how many they are.
     fn copy(&mut self, bytes: &[u8]) {
-        let tail = self.queue.tail();
-        match tail.try_reserve(bytes.len()) {
-            Ok(()) => tail.extend_from_slice(bytes),
-            Err(_) => self.error = Some(None),
+        match self.queue.tail_with(bytes.len()) {
+            Ok(tail) => tail.extend_from_slice(bytes),
+            Err(_) => drop(self.error.get_or_insert(Wrong::Torn)),
         }
     }
 }

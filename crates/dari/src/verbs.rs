@@ -84,11 +84,12 @@ impl Net {
         let Some(conn) = self.conns.get(slot).filter(|conn| fits && conn.takes_answers()) else { return false };
         let is_checked = self.told.is_text(message);
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
-        match place {
-            None if self.tx.push_frame(head, message.data).is_err() => return false,
-            None => {}
-            Some(place) if self.told.has_head_room(&place, &head) => self.tx.push_rx_frame(head, place),
-            Some(_) => return false,
+        let is_queued = match place {
+            None => self.tx.push_frame(head, message.data).is_ok(),
+            Some(place) => self.told.has_head_room(&place, &head) && self.tx.push_rx_frame(head, place).is_ok(),
+        };
+        if !is_queued {
+            return false;
         }
         self.tx.end_message();
         self.stats.messages_out += 1;
