@@ -17,9 +17,8 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const TAIL_AND_BLOCK: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
 /// Inflated bytes that are looked at before the next ones are made.
 const STEP: usize = 16 << 10;
-/// What a context costs, about, in bytes; measured with zlib-rs.
-const COMPRESSOR: usize = 340 << 10;
-const INFLATER: usize = 48 << 10;
+/// What a context to inflate is in bytes, with zlib-rs.
+const INFLATER: usize = 47_552;
 /// Contexts of a kind that are kept for later.
 const KEEP: usize = 4;
 
@@ -39,6 +38,11 @@ struct Compressor {
     inner: Compress,
     bits: u8,
     level: u8,
+}
+
+/// What a context to compress is in bytes, with zlib-rs: what depends on the window, and the rest.
+fn size_of_compressor(bits: u8) -> usize {
+    (4 << bits) + 248_960
 }
 
 impl Codecs {
@@ -91,8 +95,8 @@ impl Codec {
 
     /// Bytes of memory that its contexts have.
     pub(crate) fn held(&self) -> usize {
-        let has = |is_there, size| if is_there { size } else { 0 };
-        has(self.compressor.is_some(), COMPRESSOR) + has(self.inflater.is_some(), INFLATER)
+        let compressor = self.compressor.as_ref().map_or(0, |compressor| size_of_compressor(compressor.bits));
+        compressor + self.inflater.as_ref().map_or(0, |_| INFLATER)
     }
 
     /// Compresses a message into `out`. False: it goes out as it is, and nothing has changed.
@@ -244,22 +248,23 @@ fn deflate(compressor: &mut Compress, message: &[u8], out: &mut Vec<u8>) -> Opti
 }
 
 fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Result<Box<Compressor>, OutOfMemory> {
-    buffers.charge(COMPRESSOR)?;
+    let size = size_of_compressor(bits);
+    buffers.charge(size)?;
     let kept = &mut buffers.codecs.compressors;
     if let Some(at) = kept.iter().position(|kept| kept.bits == bits && kept.level == level) {
         return Ok(kept.swap_remove(at));
     }
-    match make(COMPRESSOR, || Compress::new_with_window_bits(Compression::new(level.into()), false, bits)) {
+    match make(size, || Compress::new_with_window_bits(Compression::new(level.into()), false, bits)) {
         Some(inner) => Ok(Box::new(Compressor { inner, bits, level })),
         None => {
-            buffers.uncharge(COMPRESSOR);
-            Err(buffers.short_of(COMPRESSOR))
+            buffers.uncharge(size);
+            Err(buffers.short_of(size))
         }
     }
 }
 
 fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
-    buffers.uncharge(COMPRESSOR);
+    buffers.uncharge(size_of_compressor(compressor.bits));
     if buffers.codecs.compressors.len() < KEEP {
         compressor.inner.reset();
         buffers.codecs.compressors.push(compressor);

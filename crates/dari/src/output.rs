@@ -104,7 +104,7 @@ impl Output for Outgoing<'_> {
         let place = place_in(&self.rx, bytes).filter(|place| place.len() >= REFER);
         if place.is_some_and(|place| self.queue.push_rx(place).is_ok()) {
             // It stays where it is for now.
-        } else if bytes.len() >= DIRECT && self.may_write && !self.blocked && !self.queue.refers() {
+        } else if self.goes_through(bytes.len()) {
             self.write_through(bytes);
         } else {
             self.copy(bytes);
@@ -119,8 +119,11 @@ impl Output for Outgoing<'_> {
             {
                 return;
             }
-            self.copy(head.bytes());
-            return self.payload(payload);
+            // Where all of it is copied, it is copied in one piece: there is memory for the whole frame, or none of it.
+            if self.goes_through(payload.len()) || place_in(&self.rx, payload).is_some() {
+                self.copy(head.bytes());
+                return self.payload(payload);
+            }
         }
         if self.queue.push_frame(head, payload).is_err() {
             self.error.get_or_insert(Wrong::Memory);
@@ -146,6 +149,11 @@ impl Output for Outgoing<'_> {
 }
 
 impl Outgoing<'_> {
+    /// Whether a payload of `len` bytes is written from where it is.
+    fn goes_through(&self, len: usize) -> bool {
+        len >= DIRECT && self.may_write && !self.blocked && !self.queue.refers()
+    }
+
     /// Writes what is queued and then `bytes` from where they are; only what the kernel does not take is copied.
     fn write_through(&mut self, bytes: &[u8]) {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {

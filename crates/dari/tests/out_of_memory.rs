@@ -7,6 +7,7 @@
 mod common;
 
 use common::raw::{self, BINARY, CLOSE, HELLO, PING, PONG, Raw, TEXT, frame};
+use common::tls::{self, Ca};
 use common::{DEADLINE, alone_with, pattern};
 use dari::{
     Cause, Close, Config, ConnId, Connect, Deflate, Error, Handler, Kind, Limits, Listen, Loop, Message, Net, Slow,
@@ -18,10 +19,12 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Sizes from which on nothing is to be had.
-const SIZES: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
+/// Sizes from which on nothing is to be had. The first is what docs/c-api/memory.md promises.
+const SIZES: [usize; 4] = [512, 4 << 10, 64 << 10, 1 << 20];
+/// The same where connections are encrypted: rustls allocates by itself, and its state alone is larger than that.
+const SEALED_SIZES: [usize; 4] = [2 << 10, 4 << 10, 64 << 10, 1 << 20];
 /// Of allocations that are as large as this, each is refused once.
-const LEAST: usize = 1 << 10;
+const LEAST: usize = SIZES[0];
 /// As many of them are tried, spread evenly.
 const MOST_TRIES: usize = 25;
 
@@ -41,6 +44,9 @@ thread_local! {
     static PLAN: Cell<Plan> = const { Cell::new(PLENTY) };
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
     static REFUSED: Cell<usize> = const { Cell::new(0) };
+    /// Whether it is the library that allocates, and what it has.
+    static IS_LIBRARY: Cell<bool> = const { Cell::new(false) };
+    static LIBRARY: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Scarce;
@@ -72,6 +78,9 @@ fn refuses(size: usize) -> bool {
 
 fn count(before: usize, now: usize) {
     ALLOCATED.set(ALLOCATED.get().wrapping_sub(before).wrapping_add(now));
+    if IS_LIBRARY.get() {
+        LIBRARY.set(LIBRARY.get().wrapping_sub(before).wrapping_add(now));
+    }
 }
 
 // SAFETY: everything that is granted is the system's allocator's, with the layout that was asked for.
@@ -120,7 +129,10 @@ fn under<R>(plan: Plan, what: impl FnOnce() -> R) -> (R, Plan) {
 
 /// Runs what belongs to the test and not to the library.
 fn with_plenty<R>(what: impl FnOnce() -> R) -> R {
-    under(PLENTY, what).0
+    let outer = IS_LIBRARY.replace(false);
+    let (result, _) = under(PLENTY, what);
+    IS_LIBRARY.set(outer);
+    result
 }
 
 // --- a loop on which memory is scarce ---------------------------------------------------------------------------
@@ -247,7 +259,9 @@ impl Stage {
 
     fn turn(&mut self) {
         let event_loop = &mut self.event_loop;
+        let outer = IS_LIBRARY.replace(true);
         let (result, left) = under(self.plan, || event_loop.turn(Some(1)));
+        IS_LIBRARY.set(outer);
         self.plan = left;
         result.unwrap();
     }
@@ -401,6 +415,11 @@ impl Guest {
 
 /// Plays a scenario with plenty, with nothing large, and with each allocation refused once.
 fn try_all(name: &str, scenario: fn(&mut Plan)) {
+    try_with(name, SIZES, MOST_TRIES, scenario);
+}
+
+/// The same with other sizes, and so many that are refused once.
+fn try_with(name: &str, sizes: [usize; 4], most_tries: usize, scenario: fn(&mut Plan)) {
     // What a panic of zlib-rs's, which is caught, would keep in memory is none of the library's.
     alone_with(name, &[("RUST_BACKTRACE", "0")], || {
         let play = |plan: Plan, what: &str| {
@@ -416,14 +435,14 @@ fn try_all(name: &str, scenario: fn(&mut Plan)) {
         play(PLENTY, "warming up");
         let check = |(before, after): (usize, usize)| assert_eq!(after, before, "bytes after and before");
         check(play(PLENTY, "plenty"));
-        for least in SIZES {
+        for least in sizes {
             check(play(Plan { least, left: None }, &format!("nothing from {least} bytes on")));
         }
         check(play(Plan { least: LEAST, left: Some(usize::MAX) }, "counting"));
         let most = COUNTED.get();
         assert!(most > 0, "nothing is allocated here");
-        for try_number in 0..most.min(MOST_TRIES) {
-            let nth = try_number * most / most.min(MOST_TRIES);
+        for try_number in 0..most.min(most_tries) {
+            let nth = try_number * most / most.min(most_tries);
             check(play(Plan { least: LEAST, left: Some(nth) }, &format!("without number {nth} of {most}")));
         }
     });
@@ -621,5 +640,126 @@ fn dials_with_and_without_compression_survive() {
             stage.until("all dials are done", |stage| stage.ends.0.borrow().done >= 2);
             *plan = stage.prove(&mut bystander);
         }
+    });
+}
+
+#[test]
+fn files_survive() {
+    try_all("files_survive", |plan| {
+        let folder = std::env::temp_dir().join(format!("dari-out-of-memory-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let content = pattern(300_000);
+        std::fs::write(folder.join("file"), &content).unwrap();
+        let how = Listen { folder: Some(folder.clone()), ..Listen::default() };
+        let mut stage = Stage::new(*plan, how, None);
+        let mut bystander = stage.opened();
+        let request =
+            "GET /file HTTP/1.1\r\nHost: localhost\r\n".to_owned() + &"If-None-Match: \"x\"\r\n".repeat(90) + "\r\n";
+        let guests = (0..3)
+            .map(|_| Guest::http(stage.port, request.repeat(2).into_bytes(), vec![content.clone(), content.clone()]));
+        let guests = guests.collect();
+        stage.serve(guests);
+        *plan = stage.prove(&mut bystander);
+        std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+#[test]
+fn encrypted_connections_survive_what_is_large() {
+    try_with("encrypted_connections_survive_what_is_large", SEALED_SIZES, 0, |plan| {
+        let ca = Ca::new("memory");
+        let mut stage = Stage::new(*plan, tls::listen(ca.server("localhost")), None);
+        let url = format!("wss://localhost:{}/", stage.port);
+        for size in [100, 5_000, 400_000] {
+            let asker = Asker { ends: stage.ends.clone(), message: pattern(size), rounds: 2 };
+            stage.event_loop.net().connect(&url, tls::trusting(ca.client()), Box::new(asker)).unwrap();
+        }
+        stage.until("all dials are done", |stage| stage.ends.0.borrow().done >= 3);
+        *plan = std::mem::replace(&mut stage.plan, PLENTY);
+        let asker = Asker { ends: stage.ends.clone(), message: pattern(100), rounds: 1 };
+        let served = stage.ends.0.borrow().ended.len();
+        stage.event_loop.net().connect(&url, tls::trusting(ca.client()), Box::new(asker)).unwrap();
+        stage.until("one more is served", |stage| stage.ends.0.borrow().done >= 4);
+        assert_eq!(stage.ends.0.borrow().ended.len(), served, "with plenty again nobody ends");
+    });
+}
+
+// --- what is counted --------------------------------------------------------------------------------------------
+
+/// How far what a loop says that connections use may be from what is allocated for them: by a part of it, and by some
+/// bytes for each of them, for what it is that holds the rest.
+const PART: usize = 100;
+const EACH: usize = 1 << 10;
+
+/// Has `crowd` peers make the loop hold something, at least `least` bytes, and compares what it says of that with what
+/// was allocated.
+fn compare<T>(what: &str, how: Listen, crowd: usize, least: usize, hold: impl Fn(&mut Stage, Raw) -> T) {
+    let mut stage = Stage::new(PLENTY, how, None);
+    let mut raws: Vec<Raw> = (0..=crowd).map(|_| Raw::connect_narrow(stage.port)).collect();
+    stage.until("all are accepted", |stage| stage.event_loop.net().stats().accepted > crowd as u64);
+    // The first one has the loop make what it has for all of them.
+    let first = raws.pop().map(|raw| hold(&mut stage, raw));
+    let (said, allocated) = (stage.event_loop.net().stats().memory, LIBRARY.get());
+    let held: Vec<T> = raws.into_iter().map(|raw| hold(&mut stage, raw)).collect();
+    let said = |stage: &mut Stage| usize::try_from(stage.event_loop.net().stats().memory - said).unwrap();
+    stage.until("it holds what it is to hold", |stage| said(stage) >= least);
+    let said = said(&mut stage);
+    let allocated = LIBRARY.get().wrapping_sub(allocated);
+    eprintln!("{what}: {said} bytes said, {allocated} allocated");
+    let may_differ = allocated / PART + crowd * EACH;
+    assert!(said.abs_diff(allocated) <= may_differ, "{what}: {said} bytes said, {allocated} allocated");
+    drop((first, held));
+}
+
+#[test]
+fn what_is_said_to_be_used_is_what_is_allocated() {
+    let say = |stage: &mut Stage, raw: Raw, bytes: Vec<u8>| {
+        let mut raw = raw;
+        raw.will_say(bytes);
+        stage.until("all is said", |_| raw.push());
+        raw
+    };
+    for sent in [5_000, 200_000, 1_100_000] {
+        compare(&format!("{sent} bytes of messages"), Listen::default(), 10, 10 * (sent - 20), |stage, mut raw| {
+            stage.open(&mut raw);
+            say(stage, raw, frame(BINARY, &vec![7; 3 << 20])[..sent].to_vec())
+        });
+    }
+    // More than the kernel takes for those who do not listen.
+    for size in [20, 700, 5_000, 150_000] {
+        let limits = Limits { high_water: 64 << 20, max_backlog: 64 << 20, ..Limits::default() };
+        let how = Listen { limits, ..Listen::default() };
+        compare(&format!("queues of messages of {size} bytes"), how, 2, 1 << 20, |stage, mut raw| {
+            stage.open(&mut raw);
+            say(stage, raw, frame(BINARY, &vec![7; size]).repeat((12 << 20) / (size + 8)))
+        });
+    }
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\n".to_owned() + &"X-Long: yes and no and yes\r\n".repeat(80);
+    compare("heads", Listen::default(), 10, 20_000, |stage, raw| say(stage, raw, head.clone().into_bytes()));
+    compare("bodies", Listen::default(), 10, 2_000_000, |stage, raw| {
+        let head = format!("{head}Content-Length: 800000\r\n\r\n").into_bytes();
+        say(stage, raw, [head, vec![b'x'; 200_000]].concat())
+    });
+    let deflate = Some(Deflate { takeover: true, ..Deflate::default() });
+    let limits = Limits { deflate, ..Limits::default() };
+    let how = Listen { limits: limits.clone(), ..Listen::default() };
+    compare("contexts of compression, at both ends", how, 5, 5 * 700_000, |stage, raw| {
+        let asker = Asker { ends: stage.ends.clone(), message: pattern(1_000), rounds: 1 };
+        let how = Connect { limits: limits.clone(), ..Connect::default() };
+        let url = format!("ws://127.0.0.1:{}/", stage.port);
+        let before = stage.ends.0.borrow().done;
+        stage.event_loop.net().connect(&url, how, Box::new(asker)).unwrap();
+        stage.until("it has its echo", |stage| stage.ends.0.borrow().done > before);
+        raw
+    });
+    let ca = Ca::new("said");
+    let client = ca.client();
+    compare("encrypted connections, both ends", tls::listen(ca.server("localhost")), 10, 20 * 3_000, |stage, raw| {
+        let asker = Asker { ends: stage.ends.clone(), message: pattern(1_000), rounds: 1 };
+        let url = format!("wss://localhost:{}/", stage.port);
+        let before = stage.ends.0.borrow().done;
+        stage.event_loop.net().connect(&url, tls::trusting(client.clone()), Box::new(asker)).unwrap();
+        stage.until("it has its echo", |stage| stage.ends.0.borrow().done > before);
+        raw
     });
 }
