@@ -156,13 +156,24 @@ impl Outbox {
         &mut self.tail
     }
 
-    /// The same with room for `len` bytes. Where what waits there can not grow, another piece begins.
+    /// The same with room for `len` bytes.
+    #[inline]
     pub(crate) fn tail_with(&mut self, len: usize) -> Result<&mut Vec<u8>, TryReserveError> {
-        if self.tail().try_reserve(len).is_err() {
+        let tail = self.tail();
+        if tail.capacity() - tail.len() < len {
+            self.grow_tail(len)?;
+        }
+        Ok(&mut self.tail)
+    }
+
+    /// Where what waits in the tail can not grow, another piece begins.
+    #[cold]
+    fn grow_tail(&mut self, len: usize) -> Result<(), TryReserveError> {
+        if self.tail.try_reserve(len).is_err() {
             self.close_tail()?;
             self.tail.try_reserve_exact(len)?;
         }
-        Ok(&mut self.tail)
+        Ok(())
     }
 
     /// The same for what is short, and so needs no asking for where nothing long waits.
@@ -251,6 +262,15 @@ impl Outbox {
 
     #[inline]
     fn note_end(&mut self, end: u64) {
+        if self.ends.len() < self.ends.capacity() {
+            self.ends.push_back(end);
+        } else {
+            self.note_one_more_end(end);
+        }
+    }
+
+    #[cold]
+    fn note_one_more_end(&mut self, end: u64) {
         if self.ends.try_reserve(1).is_ok() {
             self.ends.push_back(end);
         } else if let Some(last) = self.ends.back_mut() {
