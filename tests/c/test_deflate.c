@@ -226,7 +226,7 @@ static int messages_in(dari_loop_t *loop) {
 
 /* A loop of 512 KiB whose clients say one thing each; how many were ended for want of memory. */
 static int ended_for_memory(uint32_t deflate) {
-    enum { CLIENTS = 12 };
+    enum { CLIENTS = 14 };
     const dari_loop_config_t config = {.struct_size = sizeof config, .max_memory = 512 << 10};
     const dari_limits_t limits = {.struct_size = sizeof limits, .deflate = deflate};
     const dari_listen_t listen = {.struct_size = sizeof listen, .limits = &limits};

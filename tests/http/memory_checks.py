@@ -2,16 +2,19 @@
 
 Each check has a server of its own, warmed up by ordinary use, so that its growth is the attack's alone.
 """
+import json
+import resource
 import select
 import time
 
-from testee import Failure, Testee, resident
-from wire import BINARY, PING, PONG, TEXT, Wire, close_frame, frame, opened, request
+from testee import Failure, Testee, proc_bytes, resident
+from wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_frame, frame, opened, request
 
 KIB, MIB = 1 << 10, 1 << 20
 MAX_MESSAGE = 16 * MIB
 FLOOD = 100_000
 READERS = 80
+CAUSE_MEMORY = "24"  # of dari.h
 SLOW_READER = (256 + 64 + 64) * KIB
 
 
@@ -26,6 +29,7 @@ def checks(new_echo):
     ]:
         yield f"{name}: less than {limit / MIB:.2f} MiB", lambda a=attack, l=limit: grows_less(new_echo, a, l)
     yield "out of descriptors: the server waits, and serves again", lambda: out_of_descriptors(new_echo)
+    yield "out of address space: who wants more gets 1013, everybody else is served", lambda: out_of_address_space(new_echo)
 
 
 def grows_less(new_echo, attack, limit):
@@ -195,3 +199,73 @@ def out_of_descriptors(new_echo):
             except (Failure, OSError):
                 if time.monotonic() > end:
                     raise
+
+
+def out_of_address_space(new_echo):
+    """RLIMIT_AS a little above what the server has: messages of 16 MiB on several connections at once do not fit."""
+    with new_echo("--stats") as echo:
+        warm_up(echo)
+        bystander = opened(echo)
+        wires = [opened(echo) for _ in range(8)]
+        limit = proc_bytes(echo.pid, "status", "VmSize") + 24 * MIB
+        resource.prlimit(echo.pid, resource.RLIMIT_AS, (limit, limit))
+        refused = sum(send_large(wires))
+        print(f"      {refused} of {len(wires)} messages were refused")
+        if not echo.alive():
+            raise Failure(f"the server ended: {echo.process.returncode}\n{echo.output()[-2000:]}")
+        if not refused:
+            raise Failure("all of them fit: this has tested nothing")
+        for wire in [bystander, opened(echo)]:
+            wire.send(frame(TEXT, b"still"))
+            if wire.read_frame() != (True, TEXT, b"still"):
+                raise Failure("a small message got no echo")
+            wire.socket.close()
+    # The statistics, as the server ends: a peer in the middle of a message may see a reset in place of the 1013.
+    ends = json.loads(echo.output().splitlines()[-1])["closes"]
+    if ends.get(CAUSE_MEMORY, 0) != refused:
+        raise Failure(f"{refused} were not served, but the server tells of these ends: {ends}")
+
+
+def send_large(wires):
+    """Sends a message of 16 MiB on each, all at once, a piece at a time: whether each was refused; if not, it was echoed."""
+    message = memoryview(frame(BINARY, b"x" * MAX_MESSAGE))
+    poll, by_descriptor = select.poll(), {}
+    for wire in wires:
+        wire.socket.setblocking(False)
+        wire.at, wire.got, wire.head, wire.is_over = 0, 0, b"", False
+        by_descriptor[wire.socket.fileno()] = wire
+        poll.register(wire.socket, select.POLLIN | select.POLLOUT)
+    end = time.monotonic() + 60
+    while waiting := [wire for wire in wires if not wire.is_over]:
+        if time.monotonic() > end:
+            raise Failure(f"{len(waiting)} were neither echoed nor refused")
+        for descriptor, events in poll.poll(1000):
+            move_large(by_descriptor[descriptor], message, events)
+            wire = by_descriptor[descriptor]
+            if wire.is_over:
+                poll.unregister(descriptor)
+            elif wire.at == len(message):
+                poll.modify(descriptor, select.POLLIN)
+    for wire in wires:
+        wire.socket.close()
+    return [wire.got != MAX_MESSAGE + 10 for wire in wires]
+
+
+def move_large(wire, message, events):
+    """Sends and hears as much as goes. A Close frame has to be 1013; within an echo that has begun there can be none."""
+    try:
+        if events & select.POLLOUT and wire.at < len(message):
+            wire.at += wire.socket.send(message[wire.at:wire.at + 65536])
+        if events & select.POLLIN:
+            data = wire.socket.recv(1 << 20)
+            wire.got += len(data)
+            wire.head += data[:200 - len(wire.head)]
+            wire.is_over = not data or wire.got == MAX_MESSAGE + 10
+    except BlockingIOError:
+        return
+    except (BrokenPipeError, ConnectionResetError):
+        wire.is_over = True
+    if wire.head[:1] == bytes([0x80 | CLOSE]) and len(wire.head) >= 4:
+        if wire.head[2:4] != (1013).to_bytes(2, "big"):
+            raise Failure(f"the Close frame is {wire.head!r} instead of 1013")
+        wire.is_over = True

@@ -154,7 +154,7 @@ impl Buffers {
     pub fn give_back(&mut self, buffer: Vec<u8>) {
         let size = buffer.capacity();
         self.used = self.used.saturating_sub(size);
-        if size > 0 && size <= KEEP_EACH && self.kept + size <= KEEP_ALL {
+        if size > 0 && size <= KEEP_EACH && self.kept + size <= KEEP_ALL && self.free.try_reserve(1).is_ok() {
             self.kept += size;
             self.free.push(buffer);
         }
@@ -171,6 +171,14 @@ impl Buffers {
         if self.free.is_empty() {
             self.free = Vec::new();
         }
+    }
+
+    /// Gives back to the system all that is kept.
+    fn keep_nothing(&mut self) {
+        self.free = Vec::new();
+        self.kept = 0;
+        self.codecs.keep_nothing();
+        self.scratch = Vec::new();
     }
 
     /// Gives a buffer room for `need` bytes.
@@ -190,9 +198,18 @@ impl Buffers {
         let size = need.max(FIRST).max(buffer.capacity().saturating_mul(2)).min(need.max(most));
         let (before, more) = (buffer.capacity(), size - buffer.len());
         self.check(size - before)?;
-        buffer.try_reserve_exact(more).map_err(|_| OutOfMemory { met: self.used + more, limit: self.limit })?;
+        if buffer.try_reserve_exact(more).is_err() {
+            // What is kept for others may be what is missing.
+            self.keep_nothing();
+            buffer.try_reserve_exact(more).map_err(|_| self.short_of(more))?;
+        }
         self.add(buffer.capacity() - before);
         Ok(())
+    }
+
+    /// The system has no `bytes` for somebody.
+    pub(crate) fn short_of(&self, bytes: usize) -> OutOfMemory {
+        OutOfMemory { met: self.used.saturating_add(bytes), limit: self.limit }
     }
 
     fn add(&mut self, bytes: usize) {
@@ -207,7 +224,7 @@ impl Buffers {
 
     fn check(&self, more: usize) -> Result<(), OutOfMemory> {
         if more > self.room() {
-            return Err(OutOfMemory { met: self.used.saturating_add(more), limit: self.limit });
+            return Err(self.short_of(more));
         }
         Ok(())
     }

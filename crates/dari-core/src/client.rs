@@ -10,6 +10,9 @@ use crate::{Deflate, Limits, Misuse, Violation};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+/// Bytes of a Retry-After that is read: a date or a number has fewer.
+const MOST_RETRY_AFTER: usize = 64;
+
 /// What a client asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
@@ -138,7 +141,8 @@ impl Client {
             if values.next().is_some() { None } else { first }
         };
         if status != 101 {
-            let wait = only("retry-after").and_then(|value| std::str::from_utf8(value).ok());
+            let wait = only("retry-after").filter(|value| value.len() <= MOST_RETRY_AFTER);
+            let wait = wait.and_then(|value| std::str::from_utf8(value).ok());
             return Ok(Answer::Refused(status, wait.map(str::to_owned)));
         }
         if version == 0 {

@@ -8,6 +8,8 @@ use crate::buffers::{Buffers, OutOfMemory};
 use crate::extension::{Agreement, MIN_BITS};
 use crate::limits::Deflate;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::hint::black_box;
+use std::panic::{UnwindSafe, catch_unwind};
 
 /// What ends every message and is not sent (RFC 7692 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -15,9 +17,8 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const TAIL_AND_BLOCK: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
 /// Inflated bytes that are looked at before the next ones are made.
 const STEP: usize = 16 << 10;
-/// What a context costs, about, in bytes; measured with zlib-rs.
-const COMPRESSOR: usize = 340 << 10;
-const INFLATER: usize = 48 << 10;
+/// What a context to inflate is in bytes, with zlib-rs.
+const INFLATER: usize = 47_552;
 /// Contexts of a kind that are kept for later.
 const KEEP: usize = 4;
 
@@ -39,12 +40,21 @@ struct Compressor {
     level: u8,
 }
 
+/// What a context to compress is in bytes, with zlib-rs: what depends on the window, and the rest.
+fn size_of_compressor(bits: u8) -> usize {
+    (4 << bits) + 248_960
+}
+
 impl Codecs {
     /// Drops half of what is kept.
     pub(crate) fn decay(&mut self) {
         self.compressors.truncate(self.compressors.len() / 2);
         self.inflaters.truncate(self.inflaters.len() / 2);
         self.step = Vec::new();
+    }
+
+    pub(crate) fn keep_nothing(&mut self) {
+        *self = Self::default();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,8 +95,8 @@ impl Codec {
 
     /// Bytes of memory that its contexts have.
     pub(crate) fn held(&self) -> usize {
-        let has = |is_there, size| if is_there { size } else { 0 };
-        has(self.compressor.is_some(), COMPRESSOR) + has(self.inflater.is_some(), INFLATER)
+        let compressor = self.compressor.as_ref().map_or(0, |compressor| size_of_compressor(compressor.bits));
+        compressor + self.inflater.as_ref().map_or(0, |_| INFLATER)
     }
 
     /// Compresses a message into `out`. False: it goes out as it is, and nothing has changed.
@@ -123,7 +133,7 @@ impl Codec {
         self.begun |= !piece.is_empty();
         let mut step = std::mem::take(&mut buffers.codecs.step);
         if step.try_reserve_exact(STEP - step.len()).is_err() {
-            return Err(OutOfMemory { met: buffers.used() + STEP, limit: buffers.limit() }.into());
+            return Err(buffers.short_of(STEP).into());
         }
         step.resize(STEP, 0);
         let done = self.inflate_by(&mut step, piece, |made| take(buffers, made));
@@ -238,17 +248,23 @@ fn deflate(compressor: &mut Compress, message: &[u8], out: &mut Vec<u8>) -> Opti
 }
 
 fn borrow_compressor(buffers: &mut Buffers, bits: u8, level: u8) -> Result<Box<Compressor>, OutOfMemory> {
-    buffers.charge(COMPRESSOR)?;
+    let size = size_of_compressor(bits);
+    buffers.charge(size)?;
     let kept = &mut buffers.codecs.compressors;
     if let Some(at) = kept.iter().position(|kept| kept.bits == bits && kept.level == level) {
         return Ok(kept.swap_remove(at));
     }
-    let inner = Compress::new_with_window_bits(Compression::new(level.into()), false, bits);
-    Ok(Box::new(Compressor { inner, bits, level }))
+    match make(size, || Compress::new_with_window_bits(Compression::new(level.into()), false, bits)) {
+        Some(inner) => Ok(Box::new(Compressor { inner, bits, level })),
+        None => {
+            buffers.uncharge(size);
+            Err(buffers.short_of(size))
+        }
+    }
 }
 
 fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
-    buffers.uncharge(COMPRESSOR);
+    buffers.uncharge(size_of_compressor(compressor.bits));
     if buffers.codecs.compressors.len() < KEEP {
         compressor.inner.reset();
         buffers.codecs.compressors.push(compressor);
@@ -257,7 +273,21 @@ fn return_compressor(buffers: &mut Buffers, mut compressor: Box<Compressor>) {
 
 fn borrow_inflater(buffers: &mut Buffers) -> Result<Box<Decompress>, Violation> {
     buffers.charge(INFLATER).map_err(Violation::from)?;
-    Ok(buffers.codecs.inflaters.pop().unwrap_or_else(|| Box::new(Decompress::new(false))))
+    let kept = buffers.codecs.inflaters.pop();
+    kept.or_else(|| make(INFLATER, || Decompress::new(false)).map(Box::new)).ok_or_else(|| {
+        buffers.uncharge(INFLATER);
+        buffers.short_of(INFLATER).into()
+    })
+}
+
+/// Makes a context of `bytes`. zlib-rs asks for them in one piece, and panics if it does not get it: so the piece is
+/// asked for before, and where another thread is quicker the panic is nobody's but zlib-rs's.
+fn make<T>(bytes: usize, make: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    let mut piece = Vec::<u8>::new();
+    piece.try_reserve_exact(bytes).ok()?;
+    // Or the compiler would see that nothing is done with it.
+    drop(black_box(piece));
+    catch_unwind(make).ok()
 }
 
 fn return_inflater(buffers: &mut Buffers, mut inflater: Box<Decompress>) {

@@ -212,6 +212,8 @@ pub enum Misuse {
     ProtocolNotOffered(String),
     /// A status that a complete answer can not have.
     Status(u16),
+    /// There is no memory for it; nobody's fault.
+    OutOfMemory,
 }
 
 use crate::State;
@@ -241,6 +243,7 @@ impl fmt::Display for Misuse {
             Self::ProtocolTwice(name) => write!(f, "subprotocol {name:?} stands twice in the list"),
             Self::ProtocolNotOffered(name) => write!(f, "subprotocol {name:?} was not offered by the client"),
             Self::Status(status) => write!(f, "{status} is not a status that can be answered here"),
+            Self::OutOfMemory => f.write_str("out of memory"),
         }
     }
 }

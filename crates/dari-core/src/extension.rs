@@ -7,6 +7,9 @@ use std::fmt::Write;
 
 /// The name of the one extension that is known here.
 const NAME: &[u8] = b"permessage-deflate";
+/// The names of what it may say (RFC 7692 7.1).
+const PARAMETERS: [&str; 4] =
+    ["server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits"];
 /// The largest window, in bits: 32 KiB.
 pub(crate) const MAX_BITS: u8 = 15;
 /// The smallest window that our compressor has. RFC 7692 allows 8, too: a side that may use no more than that
@@ -38,7 +41,7 @@ impl Parameters {
     /// Reads one element of the header's list; nothing if it is another extension, or one that RFC 7692 7.1 has
     /// declined: an unknown parameter, one that stands twice, a bad value.
     fn read(element: &[u8], is_offer: bool) -> Option<Self> {
-        let mut parts = split(element, b';').into_iter().map(http::trim);
+        let mut parts = split(element, b';').map(http::trim);
         if !parts.next()?.eq_ignore_ascii_case(NAME) {
             return None;
         }
@@ -51,15 +54,16 @@ impl Parameters {
                 }
                 None => (part, None),
             };
-            let is_new = match name.to_ascii_lowercase().as_slice() {
-                b"server_no_context_takeover" if value.is_none() => {
+            let known = PARAMETERS.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))?;
+            let is_new = match *known {
+                "server_no_context_takeover" if value.is_none() => {
                     !std::mem::replace(&mut parameters.server_no_takeover, true)
                 }
-                b"client_no_context_takeover" if value.is_none() => {
+                "client_no_context_takeover" if value.is_none() => {
                     !std::mem::replace(&mut parameters.client_no_takeover, true)
                 }
-                b"server_max_window_bits" => parameters.server_bits.replace(bits(value?)?).is_none(),
-                b"client_max_window_bits" => {
+                "server_max_window_bits" => parameters.server_bits.replace(bits(value?)?).is_none(),
+                "client_max_window_bits" => {
                     let value = match value {
                         Some(value) => Some(bits(value)?),
                         None if is_offer => None,
@@ -141,13 +145,12 @@ fn unquote(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Splits at a separator that does not stand in quotes.
-fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
+fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
-    text.split(|byte| {
+    text.split(move |byte| {
         quoted ^= *byte == b'"';
         *byte == separator && !quoted
     })
-    .collect()
 }
 
 #[cfg(test)]

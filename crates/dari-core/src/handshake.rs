@@ -2,7 +2,7 @@
 
 use crate::http::{self, Request};
 use crate::io::{Io, Output};
-use crate::{Misuse, Violation};
+use crate::{Buffers, Misuse, Violation};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
@@ -28,7 +28,7 @@ pub(crate) fn is_upgrade(request: &Request) -> bool {
 }
 
 /// The rules of RFC 6455 4.2.1 for an opening handshake.
-pub(crate) fn check_upgrade(request: &Request) -> Result<(), Violation> {
+pub(crate) fn check_upgrade(request: &Request, buffers: &Buffers) -> Result<(), Violation> {
     if request.method() != "GET" {
         return Err(Violation::UpgradeNotGet);
     }
@@ -50,9 +50,14 @@ pub(crate) fn check_upgrade(request: &Request) -> Result<(), Violation> {
         Ok(Some(key)) if is_key(key) => {}
         Ok(Some(_)) => return Err(Violation::BadKey),
     }
-    let protocols: Vec<&[u8]> = protocol_list(request).collect();
-    let is_new = |(i, name): (usize, &&[u8])| !protocols.iter().take(i).any(|earlier| earlier == name);
-    if !protocols.iter().enumerate().all(|(i, name)| http::is_token(name) && is_new((i, name))) {
+    let mut protocols: Vec<&[u8]> = Vec::new();
+    let count = protocol_list(request).count();
+    protocols.try_reserve_exact(count).map_err(|_| buffers.short_of(count * size_of::<&[u8]>()))?;
+    protocols.extend(protocol_list(request));
+    // In order, so that those which stand there twice stand together.
+    protocols.sort_unstable();
+    let repeats = protocols.windows(2).any(|pair| pair.first() == pair.last());
+    if repeats || !protocols.iter().all(|name| http::is_token(name)) {
         return Err(Violation::BadProtocolList);
     }
     Ok(())
@@ -76,19 +81,22 @@ pub fn offered(request: &Request) -> impl Iterator<Item = &str> {
 pub fn is_same_origin(origin: &[u8], host: &[u8]) -> bool {
     let (Ok(origin), Ok(host)) = (str::from_utf8(origin), str::from_utf8(host)) else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default = match scheme.to_ascii_lowercase().as_str() {
-        "http" => "80",
-        "https" => "443",
+    let default = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => "80",
+        _ if scheme.eq_ignore_ascii_case("https") => "443",
         _ => return false,
     };
-    let parts = |authority: &str| {
-        let (name, port) = match authority.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, port),
-            _ => (authority, ""),
-        };
-        (name.to_ascii_lowercase(), if port.is_empty() { default } else { port }.to_owned())
-    };
-    !authority.is_empty() && parts(authority) == parts(host)
+    let (name, port) = host_and_port(authority, default);
+    let (other, other_port) = host_and_port(host, default);
+    !authority.is_empty() && name.eq_ignore_ascii_case(other) && port == other_port
+}
+
+fn host_and_port<'a>(authority: &'a str, default: &'a str) -> (&'a str, &'a str) {
+    match authority.rsplit_once(':') {
+        Some((name, "")) => (name, default),
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (authority, default),
+    }
 }
 
 /// Appends the answer that opens the connection (RFC 6455 4.2.2).

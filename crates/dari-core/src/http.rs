@@ -1,7 +1,7 @@
 //! HTTP/1.1 as far as one port needs it (RFC 9110, 9112): requests read, answers written, bodies framed.
 
 use crate::io::{Io, Output};
-use crate::{Limits, Misuse, Violation};
+use crate::{Buffers, Limits, Misuse, Violation};
 use std::mem::MaybeUninit;
 
 /// More header lines than this are never parsed.
@@ -35,6 +35,11 @@ pub struct Request {
     fields: Vec<(Span, Span)>,
     minor: u8,
     pub(crate) body: Vec<u8>,
+}
+
+/// Bytes of memory that a list of header lines has.
+fn size_of_fields(fields: &Vec<(Span, Span)>) -> usize {
+    fields.capacity() * size_of::<(Span, Span)>()
 }
 
 /// How the end of a body is told (RFC 9112 6.3).
@@ -92,10 +97,11 @@ impl Request {
 
     /// Bytes of memory that it has.
     pub(crate) fn held(&self) -> usize {
-        self.text.capacity() + self.body.capacity()
+        self.text.capacity() + self.body.capacity() + size_of_fields(&self.fields)
     }
 
     pub(crate) fn release(self, io: &mut Io<'_>) {
+        io.buffers.uncharge(size_of_fields(&self.fields));
         io.buffers.give_back(self.text);
         io.buffers.give_back(self.body);
     }
@@ -106,7 +112,7 @@ impl Request {
         let mut fields = [MaybeUninit::uninit(); MOST_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
         let result = match parsed.parse_with_uninit_headers(&text, &mut fields) {
-            Ok(_) => Self::spans(&parsed, &text, limits),
+            Ok(_) => Self::spans(&parsed, &text, limits, io.buffers),
             Err(error) => Err(violation(error, limits)),
         };
         match result {
@@ -132,6 +138,7 @@ impl Request {
         parsed: &httparse::Request<'_, '_>,
         text: &[u8],
         limits: &Limits,
+        buffers: &mut Buffers,
     ) -> Result<(Span, Span, Vec<(Span, Span)>, u8), Violation> {
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Violation::BadRequestLine);
@@ -145,11 +152,13 @@ impl Request {
         // RFC 9112 3.2.4: the asterisk is for OPTIONS alone.
         let path = origin_form(target).filter(|path| *path != "*" || method == "OPTIONS");
         let path = path.ok_or(Violation::BadTarget)?;
-        let fields = parsed
-            .headers
-            .iter()
-            .map(|field| (Span::of(field.name.as_bytes(), text), Span::of(trim(field.value), text)))
-            .collect();
+        let mut fields = Vec::new();
+        let size = parsed.headers.len() * size_of::<(Span, Span)>();
+        fields.try_reserve_exact(parsed.headers.len()).map_err(|_| buffers.short_of(size))?;
+        buffers.charge(size_of_fields(&fields))?;
+        let spans =
+            |field: &httparse::Header<'_>| (Span::of(field.name.as_bytes(), text), Span::of(trim(field.value), text));
+        fields.extend(parsed.headers.iter().map(spans));
         Ok((Span::of(method.as_bytes(), text), Span::of(path.as_bytes(), text), fields, minor))
     }
 

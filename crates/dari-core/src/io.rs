@@ -36,6 +36,12 @@ pub trait Output {
     /// in the same call.
     fn buffer(&mut self) -> &mut Vec<u8>;
 
+    /// The same with room for `len` bytes. Nothing if there is no memory for them: then what they belong to is lost, and
+    /// it is for whoever owns the output to know that.
+    fn room_for(&mut self, _len: usize) -> Option<&mut Vec<u8>> {
+        Some(self.buffer())
+    }
+
     /// Takes bytes that go out unchanged. An output that knows where they lie may keep a reference in place of
     /// a copy.
     fn payload(&mut self, bytes: &[u8]) {

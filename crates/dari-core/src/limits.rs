@@ -27,7 +27,7 @@ pub struct Limits {
 /// How to compress, where the peer agrees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
-    /// Whether messages may refer to earlier ones: smaller, for some 390 KiB a connection. Default no.
+    /// Whether messages may refer to earlier ones: smaller, for some 420 KiB a connection. Default no.
     pub takeover: bool,
     /// From 1, fast, to 9, small. Default 3.
     pub level: u8,

@@ -99,7 +99,7 @@ pub enum Squeeze {
 /// Queues share it by an `Arc` that belongs to one thread, and threads share the bytes behind it: if several send the
 /// same message, they do not write to the same count for each of their peers.
 #[derive(Debug)]
-pub struct Framed(Arc<[u8]>);
+pub struct Framed(Arc<Vec<u8>>);
 
 impl Deref for Framed {
     type Target = [u8];
@@ -111,7 +111,7 @@ impl Deref for Framed {
 
 impl From<Vec<u8>> for Framed {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        Self(Arc::new(bytes))
     }
 }
 
@@ -137,11 +137,8 @@ impl Prepared {
     /// The same, and whether it is to be compressed for peers that have agreed to that.
     pub fn new_with(message: Message<'_>, squeeze: Squeeze) -> Result<Self, Misuse> {
         message.check()?;
-        let mut frame = Vec::with_capacity(MAX_HEADER + message.data.len());
-        Head::new(First::whole(message.kind.opcode()), None, message.data.len()).write(&mut frame);
-        let header = frame.len();
-        frame.extend_from_slice(message.data);
-        let frame = Arc::new(frame.into());
+        let frame = framed(First::whole(message.kind.opcode()), message.data).ok_or(Misuse::OutOfMemory)?;
+        let header = frame.len() - message.data.len();
         Ok(Self { kind: message.kind, squeeze, frame, header, squeezed: Arc::default() })
     }
 
@@ -173,16 +170,26 @@ impl Prepared {
         }
         let message = self.message();
         // Another time there may be memory for it.
-        let frame = deflate::compress_shared(message.data, key, buffers).ok()?.map(|payload| {
-            let mut frame = Vec::with_capacity(MAX_HEADER + payload.len());
-            let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
-            Head::new(first, None, payload.len()).write(&mut frame);
-            frame.extend_from_slice(&payload);
-            Arc::new(frame.into())
-        });
+        let frame = match deflate::compress_shared(message.data, key, buffers).ok()? {
+            Some(payload) => {
+                let first = First { compressed: true, ..First::whole(message.kind.opcode()) };
+                Some(framed(first, &payload)?)
+            }
+            None => None,
+        };
         known.push((key, frame.clone()));
         frame
     }
+}
+
+/// A frame of a server's; nothing without memory for it.
+fn framed(first: First, payload: &[u8]) -> Option<Arc<Framed>> {
+    let head = Head::new(first, None, payload.len());
+    let mut frame = Vec::new();
+    frame.try_reserve_exact(MAX_HEADER + payload.len()).ok()?;
+    head.write(&mut frame);
+    frame.extend_from_slice(payload);
+    Some(Arc::new(frame.into()))
 }
 
 /// Appends a data frame that is a whole message, compressed if both sides want it.
@@ -237,7 +244,7 @@ fn write_frame(first: First, payload: &[u8], is_client: bool, io: &mut Io<'_>) {
         return io.out.frame(Head::new(first, None, payload.len()), payload);
     }
     let key = mask_key(io.entropy);
-    let out = io.out.buffer();
+    let Some(out) = io.out.room_for(MAX_HEADER + payload.len()) else { return };
     Head::new(first, Some(key), payload.len()).write(out);
     let start = out.len();
     out.extend_from_slice(payload);

@@ -68,7 +68,7 @@ impl Server {
                 if framing != http::Framing::None {
                     return Err(here(Violation::UpgradeWithBody));
                 }
-                handshake::check_upgrade(request).map_err(here)?;
+                handshake::check_upgrade(request, io.buffers).map_err(here)?;
                 self.stage = Stage::Asked { upgrade: true };
                 return Ok(Some(Asked::Upgrade));
             }

@@ -11,7 +11,7 @@ use dari_core::{Buffers, Deflate, Kind, Limits, Message, Squeeze, State};
 const ROLES: [bool; 2] = [false, true];
 /// What a connection may hold beside a message and its contexts.
 const CONSTANT: usize = 4096;
-const INFLATER: usize = 48 << 10;
+const INFLATER: usize = 47_552;
 
 // --- limits -------------------------------------------------------------------------------------------------------
 

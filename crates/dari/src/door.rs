@@ -145,6 +145,7 @@ impl Gate {
             Ok(()) => Ok(true),
             Err(Refused::Many) => Err(Which::PerIp),
             Err(Refused::Fast) => Err(Which::Rate),
+            Err(Refused::Memory) => Err(Which::Descriptors),
         }
     }
 
@@ -212,7 +213,10 @@ impl Net {
                         self.say(Level::Debug, "accept", Some(slot), || "accepted".to_owned());
                     }
                     // Without memory for it, it is closed again: the peer sees the end of the stream.
-                    Err(_) => {
+                    Err(error) => {
+                        if error == Error::Memory {
+                            self.stats.count_close(Cause::Memory);
+                        }
                         if let (Some(peer), Some(gate)) = (left, self.gate(slot)) {
                             gate.leave(&peer);
                         }

@@ -64,6 +64,7 @@ impl From<Misuse> for Error {
                 Self::State(text)
             }
             Misuse::TooLong(..) => Self::TooBig(text),
+            Misuse::OutOfMemory => Self::Memory,
             _ => Self::Argument(text),
         }
     }

@@ -3,6 +3,7 @@
 use crate::Net;
 use crate::cause::End;
 use crate::conn::{Conn, Flag};
+use crate::net::put_down;
 
 impl Net {
     /// Bytes that wait to be sent on a connection.
@@ -96,8 +97,7 @@ impl Net {
         let waiting = &mut conn.rare().waiting;
         let before = waiting.capacity();
         if waiting.try_reserve_exact(bytes.len()).is_err() {
-            let end = End::out_of_memory(&self.buffers);
-            return self.end(slot, end);
+            return self.run_short(slot);
         }
         waiting.extend_from_slice(bytes);
         self.buffers.account(before, waiting.capacity());
@@ -137,7 +137,7 @@ impl Net {
             && !conn.is(Flag::Ready)
         {
             conn.set(Flag::Ready, true);
-            self.ready.push(id);
+            put_down(&mut self.ready, id, &mut self.ready_unlisted);
             self.tell_host();
         }
     }

@@ -1,5 +1,6 @@
 //! A folder of files on the same port: GET and HEAD, content types, ETag, and no way out of it.
 
+use crate::cause::End;
 use crate::conn::Flag;
 use crate::{ConnId, Error, Net, Sent};
 use std::fs::{File, Metadata};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that are read of a file at a time.
 const PIECE: usize = 64 << 10;
+/// Bytes of a request's path that names a file.
+const MOST_PATH: usize = 4 << 10;
 
 /// A file on its way to a peer.
 #[derive(Debug)]
@@ -21,10 +24,12 @@ impl Net {
     /// Serves a request from the listener's folder, if it has one and the file is there. Whether it did.
     pub(crate) fn serve_file(&mut self, conn: ConnId, slot: u32) -> bool {
         let Some(found) = self.look_up(slot) else { return false };
-        let Found { file, metadata, kind, head_only, matches } = found;
+        let Found { file, metadata, kind, head_only } = found;
         let etag = etag(&metadata);
+        let tags = self.request(conn).and_then(|request| request.header("if-none-match", 0));
+        let tags = tags.and_then(|tags| str::from_utf8(tags).ok()).unwrap_or_default();
+        let matches = tags.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*");
         let headers = [("Content-Type", kind), ("ETag", etag.as_str()), ("Cache-Control", "no-cache")];
-        let matches = matches.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*"));
         if matches {
             return self.respond(conn, 304, &headers[1..], &[]).is_ok();
         }
@@ -51,7 +56,13 @@ impl Net {
         while self.queued(slot) < most
             && let Some(mut body) = self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.file.take())
         {
-            let mut piece = vec![0; PIECE.min(usize::try_from(body.left).unwrap_or(PIECE))];
+            let len = PIECE.min(usize::try_from(body.left).unwrap_or(PIECE));
+            let mut piece = Vec::new();
+            if piece.try_reserve_exact(len).is_err() {
+                // Something of it has left already.
+                return self.end(slot, End::out_of_memory(&self.buffers));
+            }
+            piece.resize(len, 0);
             let got = body.file.read(&mut piece).unwrap_or(0);
             if got == 0 {
                 // It has become shorter than its head said: only the end of the connection tells the peer.
@@ -80,11 +91,11 @@ impl Net {
     pub fn respond_default(&mut self, conn: ConnId) {
         let has_folder =
             self.find(conn).ok().and_then(|slot| self.endpoint_of(slot)).is_some_and(|at| at.how.folder.is_some());
-        let method = self.request(conn).map(|request| request.method().to_owned()).unwrap_or_default();
+        let wants_file = self.request(conn).is_some_and(|request| matches!(request.method(), "GET" | "HEAD"));
         let plain = ("Content-Type", "text/plain; charset=utf-8");
-        let result = match (has_folder, method.as_str()) {
-            (true, "GET" | "HEAD") => self.respond(conn, 404, &[plain], b"There is no such file here.\n"),
-            (true, _) => {
+        let result = match (has_folder, wants_file) {
+            (true, true) => self.respond(conn, 404, &[plain], b"There is no such file here.\n"),
+            (true, false) => {
                 self.respond(conn, 405, &[plain, ("Allow", "GET, HEAD")], b"Files are read with GET and HEAD.\n")
             }
             (false, _) => {
@@ -107,8 +118,7 @@ impl Net {
         let path = request.target().split('?').next()?;
         let (file, path) = open(root, path)?;
         let metadata = file.metadata().ok()?;
-        let matches = request.header("if-none-match", 0).and_then(|tags| str::from_utf8(tags).ok());
-        Some(Found { file, metadata, kind: content_type(&path), head_only, matches: matches.map(str::to_owned) })
+        Some(Found { file, metadata, kind: content_type(&path), head_only })
     }
 }
 
@@ -117,7 +127,6 @@ struct Found {
     metadata: Metadata,
     kind: &'static str,
     head_only: bool,
-    matches: Option<String>,
 }
 
 /// Checks that a folder is one, and names it without links and dots.
@@ -130,6 +139,10 @@ pub(crate) fn check(folder: &Path) -> Result<PathBuf, Error> {
 /// Opens what a request's path names below `root`; `index.html` for a folder. Names that begin with a dot do not
 /// exist, and what a link leads out to does not either.
 fn open(root: &Path, path: &str) -> Option<(File, PathBuf)> {
+    // The system has no longer paths, and what comes of one is as long as it.
+    if path.len() > MOST_PATH {
+        return None;
+    }
     let mut place = root.to_owned();
     for part in path.strip_prefix('/')?.split('/').filter(|part| !part.is_empty()) {
         let name = decode(part)?;

@@ -118,10 +118,11 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// Puts `value` in, and tells its slot; nothing when 2^24 slots are full.
+    /// Puts `value` in, and tells its slot; nothing when 2^24 slots are full, or there is no memory for another.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
         let index = if self.free == END {
             let index = u32::try_from(self.slots.len()).ok().filter(|index| u64::from(*index) < MASK)?;
+            self.slots.try_reserve(1).ok()?;
             self.slots.push(Slot { generation: 0, entry: Entry::Free { next: END } });
             index
         } else {

@@ -92,13 +92,21 @@ impl Lines {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             let text = format!("{lost} lines of this turn are lost: there is room for {MOST_LINES}");
+            // In place of one more, where there is no memory for that.
+            if lines.try_reserve(1).is_err() {
+                lines.pop_back();
+            }
             lines.push_back(Line { level: Level::Warn, event: "log", conn: None, peer: String::new(), text });
         }
         lines
     }
 
     fn push(&mut self, line: Line) {
-        if self.waiting.len() < MOST_LINES { self.waiting.push_back(line) } else { self.lost += 1 }
+        if self.waiting.len() < MOST_LINES && self.waiting.try_reserve(1).is_ok() {
+            self.waiting.push_back(line);
+        } else {
+            self.lost += 1;
+        }
     }
 }
 

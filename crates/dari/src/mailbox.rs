@@ -19,6 +19,8 @@ pub(crate) enum Refused {
     Full,
     /// Nobody will come for it any more.
     Shut,
+    /// There is no memory for one more.
+    Memory,
 }
 
 /// The end for other threads.
@@ -56,6 +58,7 @@ impl<E, W: Wake> Mailbox<E, W> {
             if waiting.entries.len() >= self.most_entries || bytes > self.most_bytes - waiting.bytes {
                 return Err(Refused::Full);
             }
+            waiting.entries.try_reserve(1).map_err(|_| Refused::Memory)?;
             waiting.bytes += bytes;
             waiting.entries.push(entry);
             waiting.entries.len() == 1

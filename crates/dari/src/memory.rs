@@ -35,6 +35,10 @@ impl Shared {
             return;
         }
         self.latest = place;
+        // Without memory to remember it, it is not counted.
+        if self.known.try_reserve(1).is_err() {
+            return;
+        }
         let len = payload.len();
         if let Some((_, before)) = self.known.insert(place, (Arc::downgrade(payload), len)) {
             self.held -= before;
@@ -126,8 +130,12 @@ impl Net {
         if over == 0 {
             return;
         }
-        let mut holders: Vec<(usize, u32)> =
-            self.slots(|conn| if conn.is(Flag::Choked) { 0 } else { conn.core.receiving() });
+        // Without memory to put them in order nobody waits, and it is for the limit to decide.
+        let mut holders = Vec::new();
+        if holders.try_reserve(self.conns.len()).is_err() || self.choked.try_reserve(self.conns.len()).is_err() {
+            return;
+        }
+        holders.extend(self.holders(|conn| if conn.is(Flag::Choked) { 0 } else { conn.core.receiving() }));
         holders.sort_unstable();
         let was_quiet = self.choked.is_empty();
         while over > 0
@@ -179,25 +187,23 @@ impl Net {
 
     /// Closes the connection that holds the most, if any holds anything.
     fn close_largest(&mut self) -> bool {
-        let Some((_, slot)) = self.slots(Conn::held).into_iter().max() else { return false };
+        let Some((_, slot)) = self.holders(Conn::held).max() else { return false };
         let end = End::Memory { limit: self.buffers.limit(), met: self.used() };
         self.give_up(slot, "the server is out of memory", end);
         true
     }
 
     /// Those that hold anything and have not been given up, with what they hold.
-    fn slots(&self, held: impl Fn(&Conn) -> usize) -> Vec<(usize, u32)> {
-        let mut found = Vec::new();
-        let mut slot = self.conns.next(None);
-        while let Some(index) = slot {
-            if let Some(conn) = self.conns.get(index).filter(|conn| !conn.is_over())
-                && let held @ 1.. = held(conn)
-            {
-                found.push((held, index));
-            }
-            slot = self.conns.next(Some(index));
-        }
-        found
+    fn holders(&self, held: impl Fn(&Conn) -> usize) -> impl Iterator<Item = (usize, u32)> {
+        let slots = std::iter::successors(self.conns.next(None), |slot| self.conns.next(Some(*slot)));
+        let living = slots.filter_map(|slot| Some((self.conns.get(slot).filter(|conn| !conn.is_over())?, slot)));
+        living.map(move |(conn, slot)| (held(conn), slot)).filter(|(held, _)| *held > 0)
+    }
+
+    /// The system has no memory for what is to be done with a connection, and nothing of that is done.
+    pub(crate) fn run_short(&mut self, slot: u32) {
+        let end = End::out_of_memory(&self.buffers);
+        self.give_up(slot, "the server is out of memory", end);
     }
 
     /// Fails a connection for what it costs: 1013 for an open one, if it can still be told, and nothing that waits is

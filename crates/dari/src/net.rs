@@ -11,7 +11,7 @@ use crate::ids::{Slab, Tag};
 use crate::log::Lines;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use crate::output::{Outgoing, Told};
+use crate::output::{Outgoing, Told, Wrong};
 use crate::publish::Run;
 use crate::remote::Remote;
 use crate::resolve::Resolver;
@@ -54,6 +54,15 @@ pub(crate) fn token(kind: Kind, id: u64) -> Token {
     Token((((kind as u64) << KIND_SHIFT) | low) as usize)
 }
 
+/// Puts an id on a list, or, without memory for that, notes that there is one that is not on it.
+pub(crate) fn put_down(list: &mut Vec<u64>, id: u64, unlisted: &mut bool) {
+    if list.try_reserve(1).is_ok() {
+        list.push(id);
+    } else {
+        *unlisted = true;
+    }
+}
+
 /// A loop's listeners, connections, timers, watches and topics: what hooks get to work with.
 pub struct Net {
     pub(crate) poll: Poll,
@@ -82,6 +91,9 @@ pub struct Net {
     pub(crate) ready: Vec<u64>,
     /// Connections that have something to write or to tell: this turn.
     pub(crate) touched: Vec<u64>,
+    /// Whether there are such that are on neither list, for want of memory: they are found by their flags.
+    pub(crate) ready_unlisted: bool,
+    pub(crate) touched_unlisted: bool,
     pub(crate) buffers: Buffers,
     /// Payloads that several queues share, by where they lie.
     pub(crate) shared: Shared,
@@ -148,6 +160,8 @@ impl Net {
             rx: 0..0,
             ready: Vec::new(),
             touched: Vec::new(),
+            ready_unlisted: false,
+            touched_unlisted: false,
             buffers: Buffers::with_grace(config.max_memory),
             shared: Shared::default(),
             run: Run::default(),
@@ -235,6 +249,8 @@ impl Net {
     pub(crate) fn has_work(&self) -> bool {
         !self.ready.is_empty()
             || !self.touched.is_empty()
+            || self.ready_unlisted
+            || self.touched_unlisted
             || self.run.is_open()
             || self.always_ready > 0
             || !self.lines.is_empty()
@@ -367,8 +383,8 @@ impl Net {
         let mut io = Io { entropy: &mut self.entropy, buffers: &mut self.buffers, out: &mut out };
         let result = call(&mut conn.core, &mut io);
         let Outgoing { blocked, error, .. } = out;
-        let failed = error.map(|error| error.unwrap_or_else(|| End::out_of_memory(&self.buffers)));
-        conn.set(Flag::Blocked, blocked);
+        // Of what is torn nothing may leave.
+        conn.set(Flag::Blocked, blocked || matches!(error, Some(Wrong::Torn)));
         if !uses_tx {
             match &mut conn.outbox {
                 Some(outbox) if outbox.is_empty() && sealed == 0 => self.drop_outbox(slot),
@@ -382,8 +398,11 @@ impl Net {
                 None => {}
             }
         }
-        if let Some(end) = failed {
-            self.end(slot, end);
+        match error {
+            None => {}
+            Some(Wrong::Socket(end)) => self.end(slot, end),
+            Some(Wrong::Memory) => self.run_short(slot),
+            Some(Wrong::Torn) => self.end(slot, End::out_of_memory(&self.buffers)),
         }
         Some(result)
     }
@@ -395,7 +414,7 @@ impl Net {
             && !conn.is(Flag::Touched)
         {
             conn.set(Flag::Touched, true);
-            self.touched.push(id);
+            put_down(&mut self.touched, id, &mut self.touched_unlisted);
             self.tell_host();
         }
     }
@@ -429,8 +448,8 @@ impl Net {
         let step = Timers::step(at);
         let short = Timers::short(step);
         if step != NEVER && (!conn.is(Flag::Armed) || Timers::is_before(short, conn.deadline)) {
-            self.timers.set_conn(step, slot);
-            conn.deadline = short;
+            let step = self.timers.set_conn(step, slot);
+            conn.deadline = Timers::short(step);
             conn.set(Flag::Armed, true);
         }
     }

@@ -20,7 +20,8 @@ const PIECES: usize = 64;
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    Shared(Arc<Framed>),
+    /// So many bytes of it.
+    Shared(Arc<Framed>, usize),
     /// A place in the loop's receive buffer: good until that is used again.
     Rx(Range<usize>),
 }
@@ -29,7 +30,7 @@ impl Chunk {
     fn bytes<'a>(&'a self, rx: &'a [u8]) -> &'a [u8] {
         match self {
             Self::Own(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes, len) => bytes.get(..*len).unwrap_or_default(),
             Self::Rx(place) => rx.get(place.clone()).unwrap_or_default(),
         }
     }
@@ -37,7 +38,7 @@ impl Chunk {
     fn len(&self) -> usize {
         match self {
             Self::Own(bytes) => bytes.len(),
-            Self::Shared(bytes) => bytes.len(),
+            Self::Shared(_, len) => *len,
             Self::Rx(place) => place.len(),
         }
     }
@@ -54,7 +55,7 @@ impl Chunk {
                 bytes.truncate(bytes.len() - over);
                 bytes.shrink_to_fit();
             }
-            Self::Shared(bytes) => *self = Self::Own(bytes[..bytes.len() - over].to_vec()),
+            Self::Shared(_, len) => *len -= over,
             Self::Rx(place) => place.end -= over,
         }
     }
@@ -120,12 +121,16 @@ impl Outbox {
 
     /// What the kernel has not taken of frames that many peers get: all but the first `gone` bytes. `ends`: where
     /// messages end in them.
-    pub(crate) fn rest_of(frames: &Arc<Framed>, gone: usize, ends: impl Iterator<Item = usize>) -> Self {
+    pub(crate) fn rest_of(
+        frames: &Arc<Framed>,
+        gone: usize,
+        ends: impl Iterator<Item = usize>,
+    ) -> Result<Self, TryReserveError> {
         let mut outbox = Self::default();
-        outbox.push_shared(frames);
+        outbox.push_shared(frames)?;
         outbox.written = gone;
-        outbox.ends = ends.filter(|end| *end > gone).map(|end| (end - gone) as u64).collect();
-        outbox
+        ends.filter(|end| *end > gone).for_each(|end| outbox.note_end((end - gone) as u64));
+        Ok(outbox)
     }
 
     /// Bytes that wait.
@@ -145,16 +150,45 @@ impl Outbox {
     /// The buffer to append to.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         if self.tail.len() >= JOIN {
-            self.close_tail();
+            // Without memory for another piece this one grows on.
+            let _ = self.close_tail();
         }
         &mut self.tail
+    }
+
+    /// The same with room for `len` bytes.
+    #[inline]
+    pub(crate) fn tail_with(&mut self, len: usize) -> Result<&mut Vec<u8>, TryReserveError> {
+        let tail = self.tail();
+        if tail.capacity() - tail.len() < len {
+            self.grow_tail(len)?;
+        }
+        Ok(&mut self.tail)
+    }
+
+    /// Where what waits in the tail can not grow, another piece begins.
+    #[cold]
+    fn grow_tail(&mut self, len: usize) -> Result<(), TryReserveError> {
+        if self.tail.try_reserve(len).is_err() {
+            self.close_tail()?;
+            self.tail.try_reserve_exact(len)?;
+        }
+        Ok(())
+    }
+
+    /// The same for what is short, and so needs no asking for where nothing long waits.
+    pub(crate) fn tail_for_short(&mut self) -> &mut Vec<u8> {
+        if self.tail.len() >= SMALL && self.tail.capacity() - self.tail.len() < SMALL {
+            // If there is really nothing, that shows where it is appended.
+            let _ = self.tail_with(SMALL);
+        }
+        self.tail()
     }
 
     /// Appends a frame.
     #[inline]
     pub(crate) fn push_frame(&mut self, head: Head, payload: &[u8]) -> Result<(), TryReserveError> {
-        let tail = self.tail();
-        tail.try_reserve(MAX_HEADER + payload.len())?;
+        let tail = self.tail_with(MAX_HEADER + payload.len())?;
         head.write(tail);
         tail.extend_from_slice(payload);
         Ok(())
@@ -167,16 +201,18 @@ impl Outbox {
         Ok(())
     }
 
-    pub(crate) fn push_shared(&mut self, frame: &Arc<Framed>) {
-        self.close_tail();
-        self.push(Chunk::Shared(Arc::clone(frame)));
+    pub(crate) fn push_shared(&mut self, frame: &Arc<Framed>) -> Result<(), TryReserveError> {
+        self.close_tail()?;
+        self.push(Chunk::Shared(Arc::clone(frame), frame.len()))
     }
 
     /// A frame whose payload lies at `place`. In front of that is room for `head`: it will be written there.
-    pub(crate) fn push_rx_frame(&mut self, head: Head, place: Range<usize>) {
+    pub(crate) fn push_rx_frame(&mut self, head: Head, place: Range<usize>) -> Result<(), TryReserveError> {
         let start = place.start - head.len();
+        self.heads.try_reserve(1)?;
+        self.push_rx(start..place.end)?;
         self.heads.push((start, head));
-        self.push_rx(start..place.end);
+        Ok(())
     }
 
     /// Writes heads into the receive buffer, in front of what they belong to.
@@ -188,10 +224,11 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn push_rx(&mut self, place: Range<usize>) {
-        self.close_tail();
+    pub(crate) fn push_rx(&mut self, place: Range<usize>) -> Result<(), TryReserveError> {
+        self.close_tail()?;
+        self.push(Chunk::Rx(place))?;
         self.refers = true;
-        self.push(Chunk::Rx(place));
+        Ok(())
     }
 
     /// Gives back memory that a queue which has to wait does not need.
@@ -210,8 +247,8 @@ impl Outbox {
     /// Says that a message begins here, which may be dropped as a whole.
     pub(crate) fn begin_message(&mut self) {
         if self.apart {
-            self.close_tail();
-            self.begin = self.chunks.len();
+            // Without memory for another piece this message can not be told from what is in front of it: it stays.
+            self.begin = if self.close_tail().is_ok() { self.chunks.len() } else { usize::MAX };
             self.start = self.gone + self.len() as u64;
         }
     }
@@ -225,12 +262,33 @@ impl Outbox {
         if self.apart {
             self.end_apart();
         } else {
-            self.ends.push_back(self.gone + self.len() as u64);
+            self.note_end(self.gone + self.len() as u64);
+        }
+    }
+
+    #[inline]
+    fn note_end(&mut self, end: u64) {
+        if self.ends.len() < self.ends.capacity() {
+            self.ends.push_back(end);
+        } else {
+            self.note_one_more_end(end);
+        }
+    }
+
+    #[cold]
+    fn note_one_more_end(&mut self, end: u64) {
+        if self.ends.try_reserve(1).is_ok() {
+            self.ends.push_back(end);
+        } else if let Some(last) = self.ends.back_mut() {
+            // Without memory to count it, it is one with the message before it.
+            *last = end;
         }
     }
 
     fn end_apart(&mut self) {
-        self.close_tail();
+        if self.close_tail().is_err() {
+            return;
+        }
         // What of it was written through at once is not there any more.
         let begin = self.begin.min(self.chunks.len());
         self.chunks.range_mut(begin..).for_each(|piece| piece.part = Part::Message);
@@ -282,7 +340,9 @@ impl Outbox {
         let Some(end) = self.ends.front().copied() else { return (0, 0) };
         let (messages, before) = (self.ends.len() - 1, self.len());
         let keep = usize::try_from(end - self.gone).unwrap_or(usize::MAX);
-        self.close_tail();
+        let over = self.len().saturating_sub(keep).min(self.tail.len());
+        self.tail.truncate(self.tail.len() - over);
+        self.tail.shrink_to_fit();
         while self.len() > keep {
             let over = self.len() - keep;
             let Some(Piece { chunk, .. }) = self.chunks.back_mut() else { break };
@@ -306,10 +366,12 @@ impl Outbox {
         self.chunks.get(at).map_or(Part::Stream, |piece| piece.part)
     }
 
-    fn push(&mut self, chunk: Chunk) {
+    fn push(&mut self, chunk: Chunk) -> Result<(), TryReserveError> {
+        self.chunks.try_reserve(1)?;
         self.closed += chunk.len();
         self.own += chunk.held();
         self.chunks.push_back(Piece { chunk, part: Part::Stream });
+        Ok(())
     }
 
     /// Writes what waits and then `extra`, until all is gone or the kernel takes no more. Tells how much of
@@ -337,21 +399,22 @@ impl Outbox {
         most: usize,
         enough: usize,
         scratch: &'a mut Vec<u8>,
-    ) -> &'a [u8] {
+    ) -> Result<&'a [u8], TryReserveError> {
         let pieces = self.chunks.iter().map(|piece| piece.chunk.bytes(rx)).chain([&self.tail[..]]);
         let mut skip = self.written;
         let mut pieces = pieces.map(|piece| piece.get(std::mem::take(&mut skip)..).unwrap_or_default());
         let mut first = pieces.next().unwrap_or_default();
         if first.len() >= enough {
-            return &first[..first.len().min(most)];
+            return Ok(&first[..first.len().min(most)]);
         }
         scratch.clear();
+        scratch.try_reserve_exact(enough)?;
         loop {
             let room = enough - scratch.len();
             scratch.extend_from_slice(&first[..first.len().min(room)]);
             match pieces.next() {
                 Some(next) if scratch.len() < enough => first = next,
-                _ => return scratch,
+                _ => return Ok(scratch),
             }
         }
     }
@@ -437,10 +500,11 @@ impl Outbox {
         }
     }
 
-    fn close_tail(&mut self) {
+    fn close_tail(&mut self) -> Result<(), TryReserveError> {
         if self.tail.is_empty() {
-            return;
+            return Ok(());
         }
+        self.chunks.try_reserve(1)?;
         let chunk = if self.tail.len() < SMALL {
             let copy = self.tail.as_slice().to_vec();
             self.tail.clear();
@@ -450,7 +514,7 @@ impl Outbox {
             chunk.shrink_to_fit();
             chunk
         };
-        self.push(Chunk::Own(chunk));
+        self.push(Chunk::Own(chunk))
     }
 }
 
@@ -489,9 +553,9 @@ mod tests {
         for round in 0..3u8 {
             outbox.tail().extend_from_slice(&[round; 10]);
             wanted.extend_from_slice(&[round; 10]);
-            outbox.push_rx(1000..90_000);
+            outbox.push_rx(1000..90_000).unwrap();
             wanted.extend_from_slice(&rx[1000..90_000]);
-            outbox.push_shared(&shared);
+            outbox.push_shared(&shared).unwrap();
             wanted.extend_from_slice(&shared);
             outbox.end_message();
         }
@@ -560,7 +624,7 @@ mod tests {
                         let mut extra_gone = 0;
                         let big = vec![b'm'; next(90_000)];
                         match kind {
-                            4 => outbox.push_shared(&shared),
+                            4 => outbox.push_shared(&shared).unwrap(),
                             5 => extra_gone = outbox.write(&a, &[], &big).unwrap(),
                             _ => {}
                         }

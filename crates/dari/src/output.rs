@@ -75,20 +75,36 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) told: &'a mut Told,
     pub(crate) may_write: bool,
     pub(crate) blocked: bool,
-    /// What went wrong: with the socket, or, being nothing, with memory.
-    pub(crate) error: Option<Option<End>>,
+    pub(crate) error: Option<Wrong>,
+}
+
+/// Why something could not be written.
+pub(crate) enum Wrong {
+    Socket(End),
+    /// There was no memory for it: nothing of it is there.
+    Memory,
+    /// The same, but for a part of it.
+    Torn,
 }
 
 impl Output for Outgoing<'_> {
     fn buffer(&mut self) -> &mut Vec<u8> {
-        self.queue.tail()
+        self.queue.tail_for_short()
+    }
+
+    fn room_for(&mut self, len: usize) -> Option<&mut Vec<u8>> {
+        let room = self.queue.tail_with(len);
+        if room.is_err() {
+            self.error.get_or_insert(Wrong::Memory);
+        }
+        room.ok()
     }
 
     fn payload(&mut self, bytes: &[u8]) {
         let left = if self.goes_through(bytes) { self.write_through(bytes) } else { bytes };
-        match place_in(&self.rx, left).filter(|place| place.len() >= REFER) {
-            Some(place) => self.queue.push_rx(place),
-            None => self.copy(left),
+        let place = place_in(&self.rx, left).filter(|place| place.len() >= REFER);
+        if !place.is_some_and(|place| self.queue.push_rx(place).is_ok()) {
+            self.copy(left);
         }
     }
 
@@ -97,14 +113,18 @@ impl Output for Outgoing<'_> {
             if !self.goes_through(payload)
                 && let Some(place) = self.told.place_in(&self.rx, payload)
                 && self.told.has_head_room(&place, &head)
+                && self.queue.push_rx_frame(head, place).is_ok()
             {
-                return self.queue.push_rx_frame(head, place);
+                return;
             }
-            self.copy(&head.to_bytes()[..head.len()]);
-            return self.payload(payload);
+            // Where all of it is copied, it is copied in one piece: there is memory for the whole frame, or none of it.
+            if self.goes_through(payload) || place_in(&self.rx, payload).is_some() {
+                self.copy(&head.to_bytes()[..head.len()]);
+                return self.payload(payload);
+            }
         }
         if self.queue.push_frame(head, payload).is_err() {
-            self.error = Some(None);
+            self.error.get_or_insert(Wrong::Memory);
         }
     }
 
@@ -113,7 +133,9 @@ impl Output for Outgoing<'_> {
             if let Some(shared) = &mut self.shared {
                 shared.remember(frame);
             }
-            self.queue.push_shared(frame);
+            if self.queue.push_shared(frame).is_err() {
+                self.error.get_or_insert(Wrong::Memory);
+            }
         } else {
             self.copy(frame);
         }
@@ -133,7 +155,7 @@ impl Outgoing<'_> {
     /// Writes what is queued and then `bytes` from where they are. What the kernel does not take is left.
     fn write_through<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let gone = self.queue.write(self.socket, &[], bytes).unwrap_or_else(|error| {
-            self.error = Some(Some(End::Io(error.raw_os_error().unwrap_or_default())));
+            self.error = Some(Wrong::Socket(End::Io(error.raw_os_error().unwrap_or_default())));
             0
         });
         self.blocked |= gone < bytes.len();
@@ -142,10 +164,9 @@ impl Outgoing<'_> {
 
     /// Appends bytes of which a peer may have chosen how many they are.
     fn copy(&mut self, bytes: &[u8]) {
-        let tail = self.queue.tail();
-        match tail.try_reserve(bytes.len()) {
-            Ok(()) => tail.extend_from_slice(bytes),
-            Err(_) => self.error = Some(None),
+        match self.queue.tail_with(bytes.len()) {
+            Ok(tail) => tail.extend_from_slice(bytes),
+            Err(_) => drop(self.error.get_or_insert(Wrong::Torn)),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::conn::Flag;
 use crate::outbox::Outbox;
 use crate::{ConnId, Error, Net, Slow};
 use dari_core::{Framed, Message, Prepared, Squeeze};
+use std::collections::TryReserveError;
 use std::io;
 use std::sync::Arc;
 
@@ -45,14 +46,20 @@ impl Run {
         }
     }
 
-    fn push(&mut self, message: &Prepared) {
-        if self.messages.len() == 1 {
-            self.frames.extend(self.messages.iter().flat_map(|first| first.frame().iter()));
+    /// Adds a message; nothing has changed if there is no memory for it.
+    fn push(&mut self, message: &Prepared) -> Result<(), TryReserveError> {
+        self.messages.try_reserve(1)?;
+        if let [first] = &self.messages[..] {
+            self.frames.clear();
+            self.frames.try_reserve(first.frame().len() + message.frame().len())?;
+            self.frames.extend_from_slice(first.frame());
         }
         if self.is_open() {
+            self.frames.try_reserve(message.frame().len())?;
             self.frames.extend_from_slice(message.frame());
         }
         self.messages.push(message.clone());
+        Ok(())
     }
 
     fn clear(&mut self) {
@@ -61,11 +68,24 @@ impl Run {
     }
 
     /// Its bytes, to be shared by those for whom they have to wait.
-    fn shared(&self) -> Arc<Framed> {
-        match &self.messages[..] {
-            [only] => Arc::clone(only.frame()),
-            _ => Arc::new(Framed::from(self.frames.clone())),
+    fn shared(&self) -> Result<Arc<Framed>, TryReserveError> {
+        if let [only] = &self.messages[..] {
+            return Ok(Arc::clone(only.frame()));
         }
+        let mut frames = Vec::new();
+        frames.try_reserve_exact(self.frames.len())?;
+        frames.extend_from_slice(&self.frames);
+        Ok(Arc::new(Framed::from(frames)))
+    }
+
+    /// What is left of it behind the first `gone` bytes, for somebody who has to wait for that. It is shared with others
+    /// of whom that is true.
+    fn rest(&self, gone: usize, shared: &mut Option<Arc<Framed>>) -> Result<Outbox, TryReserveError> {
+        let frames = match shared {
+            Some(frames) => frames,
+            None => shared.insert(self.shared()?),
+        };
+        Outbox::rest_of(frames, gone, self.ends())
     }
 
     /// Where its messages end.
@@ -93,20 +113,45 @@ impl Net {
         message: Message<'_>,
         squeeze: Squeeze,
     ) -> Result<(), Error> {
-        self.publish_prepared(topic, except, &Prepared::new_with(message, squeeze)?);
-        Ok(())
+        self.publish_prepared(topic, except, &Prepared::new_with(message, squeeze)?)
     }
 
-    pub(crate) fn publish_prepared(&mut self, topic: &str, except: Option<ConnId>, message: &Prepared) {
-        let Some(topic) = self.topics.find(topic) else { return };
+    pub(crate) fn publish_prepared(
+        &mut self,
+        topic: &str,
+        except: Option<ConnId>,
+        message: &Prepared,
+    ) -> Result<(), Error> {
+        let Some(topic) = self.topics.find(topic) else { return Ok(()) };
         let except = except.and_then(|conn| self.find(conn).ok());
         let is_other = self.run.topic != topic || self.run.except != except;
         if self.run.is_open() && (is_other || self.run.len() + message.frame().len() > MOST_RUN) {
             self.deal();
         }
+        if self.run.push(message).is_err() {
+            // Alone it needs no memory of its own, but for its place.
+            self.deal();
+            self.run.push(message).map_err(|_| Error::Memory)?;
+        }
         (self.run.topic, self.run.except) = (topic, except);
-        self.run.push(message);
         self.tell_host();
+        Ok(())
+    }
+
+    /// The same, where nobody hears how it went. Without memory for it, the hook `dropped` tells of each subscriber.
+    pub(crate) fn publish_untold(&mut self, topic: &str, except: Option<ConnId>, message: &Prepared) {
+        if self.publish_prepared(topic, except, message).is_ok() {
+            return;
+        }
+        let Some(topic) = self.topics.find(topic) else { return };
+        let except = except.and_then(|conn| self.find(conn).ok());
+        let mut at = 0;
+        while let Some(subscriber) = self.topics.subscribers(topic).get(at).copied() {
+            at += 1;
+            if Some(subscriber.conn) != except {
+                self.note_dropped(subscriber.conn, 1, message.message().data.len());
+            }
+        }
     }
 
     /// Deals out what was published, if anything was.
@@ -161,9 +206,14 @@ impl Net {
         };
         self.stats.messages_out += run.messages.len() as u64;
         if gone < bytes.len() {
-            let frames = shared.get_or_insert_with(|| run.shared());
-            self.shared.remember(frames);
-            let mut outbox = Box::new(Outbox::rest_of(frames, gone, run.ends()));
+            let Ok(rest) = run.rest(gone, shared) else {
+                self.end(slot, End::out_of_memory(&self.buffers));
+                return true;
+            };
+            if let Some(frames) = shared {
+                self.shared.remember(frames);
+            }
+            let mut outbox = Box::new(rest);
             outbox.moved = now.max(1);
             conn.outbox = Some(outbox);
             conn.set(Flag::Blocked, true);

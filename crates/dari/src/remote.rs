@@ -148,6 +148,7 @@ impl Remote {
         self.0.put(entry, bytes).map_err(|refused| match refused {
             Refused::Full => Error::Full,
             Refused::Shut => Error::Stale,
+            Refused::Memory => Error::Memory,
         })
     }
 }

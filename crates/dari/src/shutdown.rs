@@ -6,6 +6,7 @@ use crate::log::Level;
 use crate::timers::Due;
 use crate::{Error, Net};
 use dari_core::State;
+use std::collections::TryReserveError;
 
 pub(crate) type Done = Box<dyn FnOnce(&mut Net, usize)>;
 
@@ -33,6 +34,7 @@ impl Net {
         done: impl FnOnce(&mut Self, usize) + 'static,
     ) -> Result<(), Error> {
         self.refuse_when_closing()?;
+        let ids = self.all_conns().map_err(|_| Error::Memory)?;
         self.closing = true;
         let began = self.clock();
         let spread = u64::from(spread_ms);
@@ -41,7 +43,6 @@ impl Net {
             self.close_listener(listener).unwrap_or_default();
         }
         self.stop_dials();
-        let ids = self.all_conns();
         self.say(Level::Info, "shutdown", None, || format!("{} connections are told to go", ids.len()));
         let until = began.saturating_add(spread).saturating_add(grace_ms.into());
         let done = Box::new(done);
@@ -51,14 +52,15 @@ impl Net {
         Ok(())
     }
 
-    pub(crate) fn all_conns(&self) -> Vec<u64> {
+    fn all_conns(&self) -> Result<Vec<u64>, TryReserveError> {
         let mut ids = Vec::new();
+        ids.try_reserve_exact(self.conns.len())?;
         let mut slot = self.conns.next(None);
         while let Some(index) = slot {
             ids.push(self.conns.id(index));
             slot = self.conns.next(Some(index));
         }
-        ids
+        Ok(ids)
     }
 
     /// Tells those whose turn it is, or drops those who have had theirs.
@@ -66,17 +68,18 @@ impl Net {
         let now = self.now;
         let Some(shutdown) = &mut self.shutdown else { return };
         if now >= shutdown.until {
-            let left: Vec<u32> = self.all_conns().into_iter().filter_map(|id| self.conns.find(id)).collect();
-            for slot in left {
-                self.count_dropped(slot);
-                self.end(slot, End::Shutdown);
+            let mut slot = self.conns.next(None);
+            while let Some(index) = slot {
+                self.count_dropped(index);
+                self.end(index, End::Shutdown);
+                slot = self.conns.next(Some(index));
             }
             return;
         }
         let all = shutdown.ids.len();
         let elapsed = now - shutdown.began;
         let turns = if shutdown.spread == 0 { all } else { at_time(all, elapsed, shutdown.spread) };
-        let told: Vec<u64> = shutdown.ids.get(shutdown.told..turns).unwrap_or_default().to_vec();
+        let now_told = shutdown.told..turns;
         shutdown.told = turns.max(shutdown.told);
         let next = if shutdown.told < all {
             shutdown.began + time_of(shutdown.told, all, shutdown.spread)
@@ -84,8 +87,11 @@ impl Net {
             shutdown.until
         };
         self.timers.set(next.max(now + 1), Due::Shutdown);
-        for slot in told.into_iter().filter_map(|id| self.conns.find(id)).collect::<Vec<_>>() {
-            self.tell_to_go(slot);
+        for at in now_told {
+            let id = self.shutdown.as_ref().and_then(|shutdown| shutdown.ids.get(at));
+            if let Some(slot) = id.and_then(|id| self.conns.find(*id)) {
+                self.tell_to_go(slot);
+            }
         }
     }
 

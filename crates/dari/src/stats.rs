@@ -102,6 +102,9 @@ pub(crate) struct Ends(VecDeque<Past>);
 impl Ends {
     pub(crate) fn remember(&mut self, conn: ConnId, peer: Peer, lived_ms: u64, why: Close) {
         self.0.truncate(PAST - 1);
+        if self.0.try_reserve(1).is_err() && self.0.pop_back().is_none() {
+            return;
+        }
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let ended_ms = u64::try_from(ended.as_millis()).unwrap_or(u64::MAX);
         self.0.push_front(Past { conn, ended_ms, lived_ms, why, peer, place: OnceCell::new() });

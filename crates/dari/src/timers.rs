@@ -61,11 +61,19 @@ impl Timers {
         a.wrapping_sub(b) > u32::MAX / 2
     }
 
-    /// Has a connection called then; there is no taking back.
-    pub(crate) fn set_conn(&mut self, step: u64, slot: u32) {
-        if step != NEVER {
-            self.conns.entry(step).or_default().push(slot);
+    /// Has a connection called then; there is no taking back. Where a step's list can not grow it is the next step's,
+    /// which is told.
+    pub(crate) fn set_conn(&mut self, step: u64, slot: u32) -> u64 {
+        let mut step = step;
+        while step != NEVER {
+            let list = self.conns.entry(step).or_default();
+            if list.is_empty() || list.try_reserve(1).is_ok() {
+                list.push(slot);
+                break;
+            }
+            step = Self::step(step.saturating_add(1));
         }
+        step
     }
 
     /// No connection is there any more.

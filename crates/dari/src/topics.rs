@@ -50,7 +50,13 @@ impl Topics {
         if let Some(index) = self.find(name) {
             return Some(index);
         }
-        let topic = Topic { name: name.into(), subscribers: Vec::new() };
+        self.names.try_reserve(1).ok()?;
+        self.topics.try_reserve(1).ok()?;
+        // Whoever leaves can not be refused.
+        self.free.try_reserve(self.topics.len() + 1 - self.free.len()).ok()?;
+        let mut subscribers = Vec::new();
+        subscribers.try_reserve(1).ok()?;
+        let topic = Topic { name: name.into(), subscribers };
         let index = match self.free.pop() {
             Some(index) => {
                 *self.topics.get_mut(index as usize)? = topic;
@@ -78,9 +84,12 @@ impl Net {
         self.deal();
         let (conns, topics) = (&mut self.conns, &mut self.topics);
         let conn = conns.get_mut(slot).ok_or(Error::Stale)?;
+        let list = conn.topics.get_or_insert_default();
+        list.try_reserve(1).map_err(|_| Error::Memory)?;
         let index = topics.find_or_make(topic).ok_or(Error::Memory)?;
         let topic = topics.topics.get_mut(index as usize).ok_or(Error::Memory)?;
-        let list = conn.topics.get_or_insert_default();
+        // A topic that is new has room for its first one, so none is left without any.
+        topic.subscribers.try_reserve(1).map_err(|_| Error::Memory)?;
         if list.iter().any(|entry| entry.topic == index) {
             return Ok(());
         }

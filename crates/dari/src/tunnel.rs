@@ -95,6 +95,9 @@ impl Http {
     fn receive(&mut self, input: &mut &[u8]) -> Step {
         while let Some((byte, rest)) = input.split_first() {
             *input = rest;
+            if self.head.try_reserve(1).is_err() {
+                return failed("there is no memory for the proxy's answer", 0);
+            }
             self.head.push(*byte);
             if !b"HTTP/1.".starts_with(&self.head[..self.head.len().min(7)]) {
                 return failed("what answers is no HTTP proxy", 0);

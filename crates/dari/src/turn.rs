@@ -97,8 +97,12 @@ impl Loop {
         };
         if result.is_ok() {
             let ready = std::mem::take(&mut self.net.ready);
+            let unlisted = std::mem::take(&mut self.net.ready_unlisted);
             self.handle_events();
             self.read_again(ready);
+            if unlisted {
+                self.for_all_that_are(Flag::Ready, |event_loop, id| event_loop.read_once_more(id));
+            }
             self.fire_timers();
             self.do_for_others();
             self.settle_all();
@@ -132,7 +136,7 @@ impl Loop {
             self.say_goodbye(index);
             slot = self.net.conns.next(Some(index));
         }
-        while !self.net.touched.is_empty() || self.net.run.is_open() {
+        while !self.net.touched.is_empty() || self.net.touched_unlisted || self.net.run.is_open() {
             self.settle_all();
         }
         tell_log(&mut self.net);
@@ -232,14 +236,29 @@ impl Loop {
 
     fn read_again(&mut self, ready: Vec<u64>) {
         for id in ready {
-            if let Some(slot) = self.net.conns.find(id) {
-                if let Some(conn) = self.net.conns.get_mut(slot) {
-                    conn.set(Flag::Ready, false);
-                }
-                self.read(slot);
-                self.net.watch_memory();
-                self.settle(slot);
+            self.read_once_more(id);
+        }
+    }
+
+    fn read_once_more(&mut self, id: u64) {
+        if let Some(slot) = self.net.conns.find(id) {
+            if let Some(conn) = self.net.conns.get_mut(slot) {
+                conn.set(Flag::Ready, false);
             }
+            self.read(slot);
+            self.net.watch_memory();
+            self.settle(slot);
+        }
+    }
+
+    /// Finds by their flag those that are on no list, and with them all others that have it.
+    fn for_all_that_are(&mut self, flag: Flag, what: impl Fn(&mut Self, u64)) {
+        let mut slot = self.net.conns.next(None);
+        while let Some(index) = slot {
+            if self.net.conns.get(index).is_some_and(|conn| conn.is(flag)) {
+                what(self, self.net.conns.id(index));
+            }
+            slot = self.net.conns.next(Some(index));
         }
     }
 
@@ -327,7 +346,7 @@ impl Loop {
             match entry {
                 Entry::Call(call) => timed(&mut self.net, "call", None, |net| call.call(net)),
                 Entry::Publish(what) => {
-                    self.net.publish_prepared(&what.topic, what.except, &what.message.apart());
+                    self.net.publish_untold(&what.topic, what.except, &what.message.apart());
                 }
                 // Who has gone meanwhile is passed over, here and below.
                 Entry::Send(conn, message) => {
@@ -351,13 +370,21 @@ impl Loop {
         for _ in 0..SETTLINGS {
             self.net.deal();
             let touched = std::mem::take(&mut self.net.touched);
-            if touched.is_empty() {
+            let unlisted = std::mem::take(&mut self.net.touched_unlisted);
+            if touched.is_empty() && !unlisted {
                 return;
             }
             for id in touched {
                 if let Some(slot) = self.net.conns.find(id) {
                     self.settle(slot);
                 }
+            }
+            if unlisted {
+                self.for_all_that_are(Flag::Touched, |event_loop, id| {
+                    if let Some(slot) = event_loop.net.conns.find(id) {
+                        event_loop.settle(slot);
+                    }
+                });
             }
         }
     }

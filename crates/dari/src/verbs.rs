@@ -86,16 +86,19 @@ impl Net {
         }
         let is_checked = self.told.is_text(message);
         let Some(head) = conn.core.head_of_whole(message, is_checked) else { return false };
-        if len < REFER {
-            if self.tx.push_message(head, message.data).is_err() {
-                return false;
-            }
+        let is_queued = if len < REFER {
+            self.tx.push_message(head, message.data).is_ok()
         } else {
-            match self.told.place_in(&self.rx, message.data) {
-                Some(place) if self.told.has_head_room(&place, &head) => self.tx.push_rx_frame(head, place),
-                _ => return false,
+            let place = self.told.place_in(&self.rx, message.data);
+            let place = place.filter(|place| self.told.has_head_room(place, &head));
+            let is_there = place.is_some_and(|place| self.tx.push_rx_frame(head, place).is_ok());
+            if is_there {
+                self.tx.end_message();
             }
-            self.tx.end_message();
+            is_there
+        };
+        if !is_queued {
+            return false;
         }
         self.stats.messages_out += 1;
         true

@@ -45,6 +45,8 @@ pub(crate) enum Refused {
     Many,
     /// They come too fast.
     Fast,
+    /// There is no memory to remember the address.
+    Memory,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Visitors {
     pub(crate) fn enter(&mut self, who: Visitor, most: usize, rate: usize, now: u64) -> Result<(), Refused> {
         self.sweep(rate, now);
         let full = full(rate);
+        self.known.try_reserve(1).map_err(|_| Refused::Memory)?;
         let visits = self.known.entry(who).or_insert(Visits { conns: 0, bucket: full, filled: now });
         if visits.conns >= most {
             return Err(Refused::Many);

@@ -7,7 +7,7 @@ use crate::outbox::Outbox;
 use crate::tls::{RECORD, Session, Tls, TlsFailure};
 use crate::turn::Loop;
 use crate::{Error, Net};
-use dari_core::State;
+use dari_core::{Buffers, State};
 use socket2::Socket;
 use std::io::{self, Read};
 
@@ -102,15 +102,16 @@ impl Wire {
         socket: &Socket,
         rx: &[u8],
         scratch: &mut Vec<u8>,
+        buffers: &Buffers,
     ) -> Result<bool, End> {
         loop {
             let done = self.write(socket).map_err(|error| End::Io(error.raw_os_error().unwrap_or_default()))?;
             if !done || queue.is_empty() || self.is_handshaking() {
                 return Ok(done);
             }
-            let piece = queue.front(rx, STEP, RECORD, scratch);
+            let piece = queue.front(rx, STEP, RECORD, scratch).map_err(|_| End::out_of_memory(buffers))?;
             let len = piece.len();
-            self.session.send(piece, &mut self.out).map_err(|failure| End::from(&failure))?;
+            self.session.send(piece, &mut self.out).map_err(|failure| failed(&failure, buffers))?;
             let before = queue.messages();
             queue.advance(len);
             self.messages += before - queue.messages();
@@ -118,10 +119,11 @@ impl Wire {
     }
 }
 
-impl From<&TlsFailure> for End {
-    fn from(failure: &TlsFailure) -> Self {
-        Self::Tls { alert: failure.alert, received: failure.received }
+fn failed(failure: &TlsFailure, buffers: &Buffers) -> End {
+    if failure.is_memory {
+        return End::out_of_memory(buffers);
     }
+    End::Tls { alert: failure.alert, received: failure.received }
 }
 
 impl Net {
@@ -136,7 +138,12 @@ impl Net {
     /// Keeps what came behind the last word of a proxy: of an encrypted connection it is to be decrypted like the rest.
     pub(crate) fn keep_early(&mut self, slot: u32, bytes: &[u8]) {
         match self.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut()) {
-            Some(wire) => wire.early = bytes.to_vec(),
+            Some(wire) => {
+                if wire.early.try_reserve_exact(bytes.len()).is_err() {
+                    return self.run_short(slot);
+                }
+                wire.early.extend_from_slice(bytes);
+            }
             None => self.keep_waiting(slot, bytes),
         }
     }
@@ -159,7 +166,7 @@ impl Net {
                 None => &mut self.nothing,
             };
             let before = queue.len() + wire.queued();
-            match wire.write_queue(queue, &conn.socket, rx, &mut self.scratch) {
+            match wire.write_queue(queue, &conn.socket, rx, &mut self.scratch, &self.buffers) {
                 Ok(done) => conn.flags.set(Flag::Blocked, !done),
                 Err(end) => failed = Some(end),
             }
@@ -237,7 +244,12 @@ impl Loop {
     /// Reads from an encrypted connection, for as long as it is its turn.
     pub(crate) fn receive_wire(&mut self, slot: u32) {
         if self.cipher.is_empty() {
-            self.cipher = vec![0; self.rx.most()].into_boxed_slice();
+            let mut cipher = Vec::new();
+            if cipher.try_reserve_exact(self.rx.most()).is_err() {
+                return self.net.run_short(slot);
+            }
+            cipher.resize(self.rx.most(), 0);
+            self.cipher = cipher.into_boxed_slice();
         }
         let wire = self.net.conns.get_mut(slot).and_then(|conn| conn.rare.as_mut()?.wire.as_mut());
         let early = wire.map(|wire| std::mem::take(&mut wire.early)).unwrap_or_default();
@@ -307,7 +319,7 @@ impl Loop {
     /// `left`: what came of the peer, and is not looked at any more.
     fn failed_wire(&mut self, slot: u32, failure: TlsFailure, left: usize) {
         let now = self.net.now;
-        let end = End::from(&failure);
+        let end = failed(&failure, &self.net.buffers);
         let Some(conn) = self.net.conns.get_mut(slot) else { return };
         if let Some(finish) = conn.rare().finish.as_mut() {
             // What still comes behind the end is not listened to for ever.

@@ -5,7 +5,7 @@ use dari_core::{By, Connection, Deflate, Io, Kind, Limits, Message, Misuse, Prep
 use std::collections::VecDeque;
 
 /// What a connection with context takeover may hold between two messages: a compressor and an inflater.
-pub(crate) const CONTEXTS: usize = 400 << 10;
+pub(crate) const CONTEXTS: usize = 380_032 + 47_552;
 
 /// How the two ends are set up; the server's half stands first.
 #[derive(Clone, Debug, Default)]

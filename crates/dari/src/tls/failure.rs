@@ -20,19 +20,26 @@ pub(crate) struct TlsFailure {
     pub(crate) alert: u8,
     /// Whether the peer said it.
     pub(crate) received: bool,
+    /// There was no memory for it: the peer has done nothing wrong.
+    pub(crate) is_memory: bool,
     /// One line.
     pub(crate) text: String,
 }
 
+/// What is said where there is no memory.
+pub(super) const OUT_OF_MEMORY: &str = "out of memory";
+
 impl TlsFailure {
     pub(super) fn new(alert: u8, text: impl Into<String>) -> Self {
-        Self { alert, received: false, text: text.into() }
+        let text = text.into();
+        Self { alert, received: false, is_memory: text == OUT_OF_MEMORY, text }
     }
 
     /// `sent`: the alert, as far as it can be read in what was sent.
     pub(super) fn of(error: &Error, sent: Option<u8>) -> Self {
         match error {
-            Error::AlertReceived(alert) => Self { alert: u8::from(*alert), received: true, text: text(error) },
+            Error::AlertReceived(alert) => Self { received: true, ..Self::new(u8::from(*alert), text(error)) },
+            Error::General(why) if why == OUT_OF_MEMORY => Self::new(0, OUT_OF_MEMORY),
             _ => Self::new(sent.unwrap_or_default(), text(error)),
         }
     }

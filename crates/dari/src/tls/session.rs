@@ -3,7 +3,7 @@
 //! rustls is handed the peer's bytes where they lie, record by record, and keeps none of them: what is here between
 //! two calls is the beginning of a record, or the records of one unfinished handshake message, and no more.
 
-use super::failure::{self, TlsFailure};
+use super::failure::{self, OUT_OF_MEMORY, TlsFailure};
 use super::{Ready, Tls};
 use crate::Error;
 use rustls::client::UnbufferedClientConnection;
@@ -123,7 +123,7 @@ impl Session {
         }
         let (mut consumed, mut produced) = (0, 0);
         while !self.partial.is_empty() && !self.closed_by_peer {
-            consumed += self.top_up(&cipher[consumed..]);
+            consumed += self.top_up(&cipher[consumed..])?;
             if whole(&self.partial[self.handed..]).is_none() {
                 return Ok(self.received(consumed, produced));
             }
@@ -142,7 +142,8 @@ impl Session {
                 Ok((done, handed)) => {
                     let is_cut = whole(&rest[handed..]).is_none();
                     let end = if is_cut { rest.len() } else { handed };
-                    self.keep(rest[done..end].to_vec(), handed - done)?;
+                    let cut = self.copied(&rest[done..end])?;
+                    self.keep(cut, handed - done)?;
                     consumed += end;
                 }
                 // First what came before it.
@@ -218,17 +219,29 @@ impl Session {
     }
 
     /// Completes the record that `partial` ends with, as far as `input` goes. How much of it was taken.
-    fn top_up(&mut self, input: &[u8]) -> usize {
+    fn top_up(&mut self, input: &[u8]) -> Result<usize, TlsFailure> {
         let mut taken = 0;
         // First its header, which says how long it is.
         for _ in 0..2 {
             let have = self.partial.len() - self.handed;
             let want = declared(&self.partial[self.handed..]).unwrap_or(HEADER).saturating_sub(have);
             let some = &input[taken..][..want.min(input.len() - taken)];
+            if self.partial.try_reserve(some.len()).is_err() {
+                return Err(self.remember(TlsFailure::new(0, OUT_OF_MEMORY)));
+            }
             self.partial.extend_from_slice(some);
             taken += some.len();
         }
-        taken
+        Ok(taken)
+    }
+
+    fn copied(&mut self, bytes: &[u8]) -> Result<Vec<u8>, TlsFailure> {
+        let mut copy = Vec::new();
+        if copy.try_reserve_exact(bytes.len()).is_err() {
+            return Err(self.remember(TlsFailure::new(0, OUT_OF_MEMORY)));
+        }
+        copy.extend_from_slice(bytes);
+        Ok(copy)
     }
 
     /// Keeps what waits for more, `handed` bytes of which rustls knows already.
@@ -371,7 +384,10 @@ fn step<D>(status: UnbufferedStatus<'_, '_, D>, plain: &mut [u8], out: &mut Vec<
                 Err(EncodeError::InsufficientSize(error)) => Err(Some(error)),
                 Err(EncodeError::AlreadyEncoded) => Err(None),
             });
-            encoded.map(|()| Step::Sent).ok_or(Wrong::EncryptError)
+            encoded.map(|()| Step::Sent).map_err(|why| match why {
+                Unwritten::Memory => Wrong::General(OUT_OF_MEMORY.to_owned()),
+                Unwritten::Refused => Wrong::EncryptError,
+            })
         }
         Ok(ConnectionState::TransmitTlsData(sent)) => {
             sent.done();
@@ -404,7 +420,17 @@ fn say<D>(
         })
     });
     // RFC 8446 5.5: TLS 1.3 changes its keys before it comes to that.
-    said.ok_or("the keys of this connection have encrypted as much as they may")
+    said.map_err(|why| match why {
+        Unwritten::Memory => OUT_OF_MEMORY,
+        Unwritten::Refused => "the keys of this connection have encrypted as much as they may",
+    })
+}
+
+/// Why something was not written.
+enum Unwritten {
+    Memory,
+    /// Whoever should have written it will not.
+    Refused,
 }
 
 /// Lets something write behind what is in `out`: into `room` bytes, or as many as it says that it needs.
@@ -412,19 +438,23 @@ fn append(
     mut room: usize,
     out: &mut Vec<u8>,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
-) -> Option<()> {
+) -> Result<(), Unwritten> {
     let end = out.len();
     loop {
+        out.try_reserve(room).map_err(|_| Unwritten::Memory)?;
         out.resize(end + room, 0);
         match write(&mut out[end..]) {
             Ok(len) => {
                 out.truncate(end + len);
-                return Some(());
+                return Ok(());
             }
-            Err(Some(error)) if error.required_size > room => room = error.required_size,
+            Err(Some(error)) if error.required_size > room => {
+                out.truncate(end);
+                room = error.required_size;
+            }
             Err(_) => {
                 out.truncate(end);
-                return None;
+                return Err(Unwritten::Refused);
             }
         }
     }

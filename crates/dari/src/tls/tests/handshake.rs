@@ -118,7 +118,7 @@ fn without_a_version_in_common_both_know_why() {
     let mut end = End::new(Session::server(&server).unwrap(), Vec::new());
     end.take(hello, &mut || usize::MAX);
     let text = "the peer names no kinds of signature, as those do who speak nothing newer than TLS 1.1".to_owned();
-    assert_eq!(end.failure, Some(TlsFailure { alert: 40, received: false, text }));
+    assert_eq!(end.failure, Some(TlsFailure { alert: 40, received: false, is_memory: false, text }));
 }
 
 fn only_client(ca: &Ca, version: &'static SupportedProtocolVersion) -> Tls {
@@ -211,7 +211,7 @@ fn who_does_not_speak_tls_is_told_so() {
         let mut end = End::new(Session::server(&server).unwrap(), Vec::new());
         end.take(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), &mut || cut);
         let text = format!("the peer does not speak TLS (its first bytes are \"{shown}\")");
-        assert_eq!(end.failure, Some(TlsFailure { alert: 50, received: false, text }));
+        assert_eq!(end.failure, Some(TlsFailure { alert: 50, received: false, is_memory: false, text }));
         assert_eq!(end.out, [21, 3, 3, 0, 2, 2, 50]);
     }
     let mut pair = Pair::new(&client, "localhost", &server);

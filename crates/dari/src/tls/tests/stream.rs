@@ -161,7 +161,7 @@ fn what_was_changed_on_the_way_is_refused_after_what_came_before_it() {
             pair.talk_cut(&mut || cut);
             assert_eq!(pair.server.got, b"whole");
             let text = "what the peer sent can not be decrypted: it was changed on the way".to_owned();
-            assert_eq!(pair.server.failure, Some(TlsFailure { alert: 20, received: false, text }));
+            assert_eq!(pair.server.failure, Some(TlsFailure { alert: 20, received: false, is_memory: false, text }));
             let failure = pair.client.failure.unwrap();
             assert_eq!((failure.alert, failure.received), (20, true));
             assert_eq!(failure.text, "the peer sent alert 20 (bad_record_mac)");
