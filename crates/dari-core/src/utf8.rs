@@ -1,13 +1,21 @@
 //! UTF-8 (RFC 3629), checked as it arrives: the first byte that no text can have ends the check.
 
+mod quick;
+
 /// Below this many bytes the standard library's check is the faster one.
 const SHORT: usize = 64;
 
 /// The length in bytes of the part of `text` that is good, when not all of it is.
 pub(crate) fn check(text: &[u8]) -> Result<(), usize> {
-    let good =
-        if text.len() < SHORT { str::from_utf8(text).is_ok() } else { simdutf8::basic::from_utf8(text).is_ok() };
-    if good { Ok(()) } else { Err(str::from_utf8(text).err().map_or(0, |error| error.valid_up_to())) }
+    if is_good(text) { Ok(()) } else { Err(str::from_utf8(text).err().map_or(0, |error| error.valid_up_to())) }
+}
+
+fn is_good(text: &[u8]) -> bool {
+    if text.len() < SHORT {
+        return str::from_utf8(text).is_ok();
+    }
+    let rest = text.get(quick::good_bytes(text)..).unwrap_or_default();
+    simdutf8::basic::from_utf8(rest).is_ok()
 }
 
 /// Where the first byte is that no text can have, in a text that is not good; its length if it only ends too early.
@@ -63,7 +71,7 @@ impl Utf8 {
         }
         if rest.len() >= SHORT {
             let (front, back) = rest.split_at(rest.len() - cut_short(rest));
-            if simdutf8::basic::from_utf8(front).is_ok() {
+            if is_good(front) {
                 (rest, at) = (back, at + front.len());
             }
         }
@@ -137,6 +145,47 @@ mod tests {
         }
         let long = "다리 bridge ".repeat(40);
         assert!(verdict(long.as_bytes()));
+    }
+
+    /// Every sequence of up to three bytes with one in it that is not ASCII, and four of each kind, at the edges of the
+    /// blocks that are checked at once, amid text.
+    #[test]
+    fn no_sequence_at_the_edge_of_a_block_is_judged_other_than_by_the_standard_library() {
+        let bytes =
+            [0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf4, 0xf5, b'a'];
+        let places = [0, 1, 126, 127, 128, 254, 255, 300];
+        let fronts = ["\u{b2e4}".repeat(100), ["a", &"\u{e9}".repeat(150)].concat()];
+        for (front, place) in fronts.iter().flat_map(|front| places.map(|place| (front, place))) {
+            let place = (0..=place).rev().find(|at| front.is_char_boundary(*at)).unwrap_or_default();
+            let (before, after) = front.split_at(place);
+            let mut text = [before.as_bytes(), &[0; 4], after.as_bytes()].concat();
+            let each = || bytes.into_iter();
+            let threes = each().flat_map(|a| each().flat_map(move |b| each().map(move |c| [a, b, c])));
+            for ([a, b, c], d) in threes.flat_map(|three| [(three, b'a'), (three, 0x80)]) {
+                text[place..place + 4].copy_from_slice(&[a, b, c, d]);
+                let good = str::from_utf8(&text);
+                assert_eq!(is_good(&text), good.is_ok(), "{a:x} {b:x} {c:x} {d:x} at {place}");
+                let quick = quick::good_bytes(&text);
+                let sure = good.err().map_or(text.len(), |error| error.valid_up_to());
+                assert!(quick <= sure, "{a:x} {b:x} {c:x} {d:x} at {place}: {quick}, {sure}");
+                assert!(str::from_utf8(&text[..quick]).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn texts_of_most_languages_are_judged_quickly_whole() {
+        for word in [
+            "bridge ",
+            "\u{b2e4}\u{b9ac} ",
+            "\u{d55c}\u{ae00}",
+            "\u{433}\u{43e}\u{434} ",
+            "\u{6a4b}\u{ff01}",
+            "\u{20ac}",
+        ] {
+            let text = word.repeat(300);
+            assert!(quick::good_bytes(text.as_bytes()) > text.len() - 130, "{word}");
+        }
     }
 
     #[test]
