@@ -40,6 +40,19 @@ all_abused() {
     [ ! -s target/abused ] || { head -n 5 target/abused; return 1; }
 }
 
+# Functions that take a loop or a remote, and that test_owner.c does not call where they may not be called.
+without_owner() {
+    sed 's|//.*||' include/dari.h | awk 'BEGIN { RS = ";" }
+        /DARI_API [^#]*dari_(loop_t [*]loop|remote_t [*](remote|const [*]remotes))[,)]/ {
+            sub(/.*DARI_API /, ""); match($0, /dari_[a-z_]+\(/); print substr($0, RSTART, RLENGTH) }' |
+        while read -r call; do grep -qF "$call" tests/c/test_owner.c || echo "${call%(}"; done
+}
+
+all_owned() {
+    names=$(without_owner)
+    [ -z "$names" ] || { echo "$names"; return 1; }
+}
+
 soname() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     readelf -d target/release/libdari.so | grep -qF "soname: [libdari.so.${version%.*}]"
@@ -59,5 +72,6 @@ done
 check "dari.hpp leaves out nothing that dari.h has" leaves_out_nothing
 check "libdari.so shows dari_* and nothing else" only_ours
 check "every function is in the table of tests/c/test_abuse.c" all_abused
+check "every function that takes a loop is in tests/c/test_owner.c" all_owned
 check "libdari.so is named libdari.so.MAJOR.MINOR" soname
 summary

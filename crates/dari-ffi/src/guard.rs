@@ -9,14 +9,17 @@
 
 pub(crate) mod arguments;
 
-use crate::status::{DARI_ERR_PANIC, DARI_ERR_STATE, DARI_ERR_THREAD, DARI_OK, Refusal, dari_status_t};
+use crate::status::{
+    DARI_ERR_MEMORY, DARI_ERR_PANIC, DARI_ERR_STATE, DARI_ERR_THREAD, DARI_OK, Refusal, dari_status_t,
+};
 use crate::types::dari_loop_t;
 use arguments::null;
-use dari::{Error, Loop, Net};
+use dari::{Error, Loop, LostByFork, Net};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What an export's body comes to.
@@ -24,8 +27,8 @@ pub(crate) type Answer = Result<dari_status_t, Refusal>;
 
 /// A loop as C holds it.
 pub(crate) struct Guarded {
-    /// The number of the thread that made it.
-    owner: u64,
+    /// The number of the thread that made it; 0, which no thread has, in a forked child.
+    owner: Arc<LostByFork>,
     inner: UnsafeCell<ManuallyDrop<Loop>>,
     /// The `&mut Net` that a running hook was given, for calls from inside the hook; else NULL.
     lent: Cell<*mut Net>,
@@ -35,7 +38,8 @@ pub(crate) struct Guarded {
     poisoned: Cell<bool>,
 }
 
-/// What a hook unwinds with, back to run, turn or free, when a call inside it has poisoned the loop.
+/// What a hook unwinds with, back to run, turn or free, when a call inside it has poisoned the loop, or in a child that
+/// it has forked.
 struct Poisoned;
 
 /// Runs an export that needs no loop.
@@ -100,11 +104,22 @@ pub(crate) fn exclusive(
     })
 }
 
-/// Makes a loop that belongs to this thread.
-pub(crate) fn own(inner: Loop) -> *mut dari_loop_t {
+/// Makes a loop that belongs to this thread of this process.
+pub(crate) fn own(inner: Loop) -> Result<*mut dari_loop_t, Refusal> {
+    let owner = LostByFork::new(thread()).map_err(|_| Refusal::new(DARI_ERR_MEMORY, "no memory for a loop"))?;
     let inner = UnsafeCell::new(ManuallyDrop::new(inner));
     let (lent, busy, poisoned) = (Cell::new(ptr::null_mut()), Cell::new(false), Cell::new(false));
-    Box::into_raw(Box::new(dari_loop_t(Guarded { owner: thread(), inner, lent, busy, poisoned })))
+    Ok(Box::into_raw(Box::new(dari_loop_t(Guarded { owner: Arc::new(owner), inner, lent, busy, poisoned }))))
+}
+
+/// Where a remote finds out that it is in a forked child, even after the loop is gone.
+pub(crate) fn home(owner: *const dari_loop_t) -> Result<Arc<LostByFork>, Refusal> {
+    Ok(Arc::clone(&enter(owner)?.owner))
+}
+
+/// What is the parent's may not be touched by a forked child.
+pub(crate) fn at_home(home: &LostByFork) -> Result<(), Refusal> {
+    if home.get() == 0 { Err(forked()) } else { Ok(()) }
 }
 
 /// Closes a loop, hooks included, and frees it; one that is poisoned is freed without hooks.
@@ -113,13 +128,13 @@ pub(crate) fn disown(function: &str, owner: *mut dari_loop_t) -> dari_status_t {
         return DARI_OK;
     }
     plain(function, || {
+        // SAFETY: it is not NULL; see the top of this file.
+        let cell = unsafe { &(*owner).0 };
         match enter(owner) {
             Ok(_) => {}
-            Err(refusal) if refusal.is(DARI_ERR_PANIC) => {}
+            Err(refusal) if refusal.is(DARI_ERR_PANIC) || cell.is_forked() => {}
             Err(refusal) => return Err(refusal),
         }
-        // SAFETY: `enter` has looked behind it; see the top of this file.
-        let cell = unsafe { &(*owner).0 };
         cell.not_inside_a_hook()?;
         cell.busy.set(true);
         let mut closed = Ok(());
@@ -143,7 +158,8 @@ pub(crate) fn lend(owner: *const dari_loop_t, net: &mut Net, hook: impl FnOnce(*
     let before = cell.lent.replace(ptr::from_mut(net));
     hook(owner.cast_mut());
     cell.lent.set(before);
-    if cell.poisoned.get() {
+    // A child that the hook has forked, and that returns from it, would go on with what is the parent's.
+    if cell.poisoned.get() || cell.is_forked() {
         resume_unwind(Box::new(Poisoned));
     }
 }
@@ -154,8 +170,8 @@ fn enter<'a>(owner: *const dari_loop_t) -> Result<&'a Guarded, Refusal> {
     let Some(dari_loop_t(cell)) = (unsafe { owner.as_ref() }) else {
         return Err(null("loop"));
     };
-    if cell.owner != thread() {
-        return Err(Refusal::new(DARI_ERR_THREAD, "the loop belongs to another thread; use dari_remote_call"));
+    if cell.owner.get() != thread() {
+        return Err(cell.elsewhere());
     }
     if cell.poisoned.get() {
         return Err(Refusal::new(DARI_ERR_PANIC, "an earlier panic has spoilt the loop; free it"));
@@ -176,6 +192,18 @@ impl Guarded {
         }
     }
 
+    fn is_forked(&self) -> bool {
+        self.owner.get() == 0
+    }
+
+    #[cold]
+    fn elsewhere(&self) -> Refusal {
+        if self.is_forked() {
+            return forked();
+        }
+        Refusal::new(DARI_ERR_THREAD, "the loop belongs to another thread; use dari_remote_call")
+    }
+
     fn not_inside_a_hook(&self) -> Result<(), Refusal> {
         if self.lent.get().is_null() && !self.busy.get() {
             return Ok(());
@@ -187,7 +215,7 @@ impl Guarded {
     fn poisoning<T>(&self, body: impl FnOnce() -> T) -> Result<T, Refusal> {
         catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
             self.poisoned.set(true);
-            panicked()
+            if self.is_forked() { forked() } else { panicked() }
         })
     }
 }
@@ -198,6 +226,10 @@ fn spoil(owner: *const dari_loop_t) -> Refusal {
         cell.poisoned.set(true);
     }
     panicked()
+}
+
+fn forked() -> Refusal {
+    Refusal::new(DARI_ERR_STATE, "a forked child may only free a loop of its parent's")
 }
 
 fn panicked() -> Refusal {
@@ -228,7 +260,7 @@ mod tests {
     use std::thread::spawn;
 
     fn new_loop() -> *mut dari_loop_t {
-        own(Loop::new(Config::default()).expect("a poller"))
+        own(Loop::new(Config::default()).expect("a poller")).expect("memory")
     }
 
     fn last_error() -> String {
