@@ -53,6 +53,26 @@ all_owned() {
     [ -z "$names" ] || { echo "$names"; return 1; }
 }
 
+# Each hook, by its name, has a place where test_abuse.c does everything, and is one that test_log.c sees named.
+all_hooked() {
+    awk '/^typedef struct/ { names = "" } /^    [a-z]/ && match($0, /[(][*][a-z_]+[)]/) { names = names substr($0, RSTART + 2, RLENGTH - 3) "\n" }
+        /^} dari_(handler|loop_config)_t;/ { printf "%s", names }' include/dari.h |
+        while read -r hook; do
+            grep -qF "    {\"$hook\", '" tests/c/test_abuse.c || echo "no place in test_abuse.c: $hook"
+            grep -qF "\"$hook\"" tests/c/test_log.c || echo "not named in test_log.c: $hook"
+        done >target/unhooked
+    [ ! -s target/unhooked ] || { cat target/unhooked; return 1; }
+}
+
+# Each cause is reached, and looked at as a whole, by a test; and has words of its own.
+all_caused() {
+    grep -o '^#define DARI_CAUSE_[A-Z0-9_]*' include/dari.h | cut -d ' ' -f 2 |
+        while read -r cause; do
+            grep -q "\.cause = $cause[,}]" tests/c/test_causes.c tests/c/breaches.h || echo "reached by no test: $cause"
+        done >target/uncaused
+    [ ! -s target/uncaused ] || { cat target/uncaused; return 1; }
+}
+
 soname() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     readelf -d target/release/libdari.so | grep -qF "soname: [libdari.so.${version%.*}]"
@@ -73,5 +93,7 @@ check "dari.hpp leaves out nothing that dari.h has" leaves_out_nothing
 check "libdari.so shows dari_* and nothing else" only_ours
 check "every function is in the table of tests/c/test_abuse.c" all_abused
 check "every function that takes a loop is in tests/c/test_owner.c" all_owned
+check "every hook is a place of tests/c/test_abuse.c, and named when it is slow" all_hooked
+check "every cause is reached by tests/c/test_causes.c" all_caused
 check "libdari.so is named libdari.so.MAJOR.MINOR" soname
 summary
