@@ -43,6 +43,10 @@ static const struct place PLACES[] = {
     {"done", 'z', STALE, NOISY, SAYS(HI), VERB_COUNT},
     {"freed", 'c', OVER, NOISY, SAYS(HI), VERB_COUNT},
     {"dial_open", 'o', OPEN, DIALS, NONE, NONE, VERB_COUNT},
+    {"dial_message", 'm', OPEN, DIALS | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"dial_pong", 'P', OPEN, DIALS | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"dial_close", 'c', OVER, DIALS | NOISY, NONE, NONE, VERB_COUNT},
+    {"dial_error", 'e', OVER, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
     {"dial_refused", 'c', OVER, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
     {"retry", 'y', STALE, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
     {"is_dialling", 0, DIALLING, DIALS, NONE, NONE, VERB_COUNT},
@@ -342,13 +346,12 @@ static int is_wanted(int argc, char **argv) {
     return wanted;
 }
 
-/* Not every cell is worth its time. What is behind matters to who is in the middle of it: a state with a crowd meets
- * one of the three in turn, and so does each of the three whom a function may be called on. Single ones see one of the
- * two ends in turn. */
+/* Not every cell is worth its time. Where there is a state, or three whom a function may be called on, a crowd always
+ * meets data, and one of the other two in turn. Single ones see one of the two ends in turn. */
 static int is_left_out(const struct place *place, size_t action, int many, unsigned behind, int frees) {
     const size_t turn = action + (size_t)(place - PLACES);
     if (!many) return (int)((turn + behind) % 2) != frees;
-    return (place->hook == 0 || action < 3u * GETTERS) && turn % 3 != behind;
+    return (place->hook == 0 || action < 3u * GETTERS) && behind != DATA && turn % 2 != (behind == RESET);
 }
 
 static void run_group(const struct place *place, int argc, char **argv) {
