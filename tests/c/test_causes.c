@@ -294,7 +294,8 @@ static void the_place_counts_from_the_first_byte_of_all(void) {
     }
 }
 
-static void the_memory_is_used_up(void) {
+/* A message of 160 KiB, where there is room for 64: it is closed in the middle, and then ends its message and answers. */
+static void uses_up(int answers) {
     static const char part[32 << 10];
     const dari_loop_config_t config = {.struct_size = sizeof config, .max_memory = 64 << 10};
     struct pair pair;
@@ -305,18 +306,26 @@ static void the_memory_is_used_up(void) {
     CHECK(dari_loop_listen(pair.loop, "127.0.0.1:0", NULL, &server, &pair.listener) == DARI_OK);
     pair.port = dari_listener_port(pair.loop, pair.listener);
     fd = stranger_join(&pair);
-    RAW_BYTES(fd, "\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0");
+    RAW_BYTES(fd, "\x82\xff\0\0\0\0\0\x02\x80\0\0\0\0\0");
     for (int i = 0; i < 4; i++) raw_bytes(fd, part, sizeof part);
     TURN_UNTIL(pair.loop, dari_conn_state(pair.loop, pair.server.conn) != DARI_STATE_OPEN);
+    if (answers) raw_bytes(fd, part, sizeof part);
+    if (answers) RAW_BYTES(fd, CLOSE_4000);
     shutdown(fd, SHUT_WR);
     TURN_UNTIL(pair.loop, side_heard(&pair.server, 'c'));
     CHECK(pair.server.close.met > 0);
-    ENDS(pair.loop, &pair.server, .cause = DARI_CAUSE_MEMORY, .by = DARI_BY_US, .code = 1006, .sent = 1013,
+    ENDS(pair.loop, &pair.server, .cause = DARI_CAUSE_MEMORY, .by = DARI_BY_US, .sent = 1013,
+         .code = answers ? 4000 : 1006, .reason = answers ? "bye" : NULL,
          .opened = 1, .limit = config.max_memory, .met = pair.server.close.met,
          .offset = pair.server.close.offset, .rule = pair.server.rule[0] != '\0' ? "memory" : NULL,
          .text = "limit 65536");
     close(fd);
     pair_free(&pair);
+}
+
+static void the_memory_is_used_up(void) {
+    uses_up(0);
+    uses_up(1);
 }
 
 /* --------------------------------------------------------------- What takes long */

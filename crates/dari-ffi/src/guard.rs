@@ -255,8 +255,12 @@ fn thread() -> u64 {
 mod tests {
     use super::*;
     use crate::status::{DARI_ERR_ARGUMENT, dari_last_error};
-    use dari::Config;
+    use dari::{Close, Config, ConnId, Handler, Listen, Message};
+    use std::cell::RefCell;
     use std::ffi::CStr;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpStream;
+    use std::rc::Rc;
     use std::thread::spawn;
 
     fn new_loop() -> *mut dari_loop_t {
@@ -326,6 +330,55 @@ mod tests {
         });
         assert_eq!(turn, DARI_ERR_PANIC);
         assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    /// Writes down what it hears; at a message, a call has a bug.
+    struct Trips {
+        owner: *mut dari_loop_t,
+        heard: Rc<RefCell<String>>,
+    }
+
+    impl Handler for Trips {
+        fn open(&mut self, _: &mut Net, _: ConnId) {
+            self.heard.borrow_mut().push('o');
+        }
+
+        fn message(&mut self, net: &mut Net, _: ConnId, _: Message<'_>) {
+            self.heard.borrow_mut().push('m');
+            lend(self.owner, net, |owner| assert_eq!(verb("verb", owner, |_| panic!("on purpose")), DARI_ERR_PANIC));
+        }
+
+        fn close(&mut self, _: &mut Net, _: ConnId, _: &Close) {
+            self.heard.borrow_mut().push('c');
+        }
+    }
+
+    #[test]
+    fn a_loop_that_is_spoilt_in_the_middle_of_a_read_is_freed_with_its_sockets() {
+        let (owner, heard) = (new_loop(), Rc::new(RefCell::new(String::new())));
+        let mut port = 0;
+        let listened = verb("listen", owner, |net| {
+            let handler = Trips { owner, heard: Rc::clone(&heard) };
+            let listener = net.listen("127.0.0.1:0", Listen::default(), Box::new(handler))?;
+            port = net.listener_port(listener).expect("it has one");
+            Ok(DARI_OK)
+        });
+        assert_eq!(listened, DARI_OK);
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+        let hello = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        // Two messages at once: nobody hears the second one.
+        peer.write_all(&[hello.as_bytes(), b"\x81\x80\0\0\0\0\x81\x80\0\0\0\0"].concat()).expect("room");
+        let turn = |wait| exclusive("turn", owner, |inner| inner.turn(Some(wait)));
+        let spoilt = (0..100).map(|_| turn(100)).find(|status| *status != DARI_OK);
+        assert_eq!(spoilt, Some(DARI_ERR_PANIC));
+        assert_eq!((turn(0), call(owner), getter(owner, 7, |_| 8)), (DARI_ERR_PANIC, DARI_ERR_PANIC, 7));
+        assert_eq!(disown("free", owner), DARI_OK);
+        assert_eq!(*heard.borrow(), "om", "no hook runs behind a panic");
+        // Closed with what was unread, or without: it is gone in either case, and so is the listener.
+        let gone = peer.read_to_end(&mut Vec::new());
+        assert!(gone.is_ok() || gone.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     #[test]
