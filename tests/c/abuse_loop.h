@@ -15,13 +15,17 @@ static int32_t l_listen(void) {
     return dari_loop_listen(cell.loop, "127.0.0.1:0", NULL, &handler, NULL);
 }
 
+/* What servers show, and what clients trust: the same. */
+static dari_tls_t *server_tls, *client_tls;
+
 /* A port on which nobody listens, and which nobody else gets. */
 static uint16_t deaf_port;
 
 static int32_t connect_to(const char *url) {
     const dari_handler_t handler = cell_handler();
     const dari_connect_t how = {
-        .struct_size = sizeof how, .retry_ms = cell.place->hook == 'y', .retry_max_ms = 2, .retry_count = 2};
+        .struct_size = sizeof how, .retry_ms = cell.place->hook == 'y', .retry_max_ms = 2, .retry_count = 2,
+        .tls = client_tls};
     dari_conn_t conn = {0};
     int32_t got = dari_loop_connect(cell.loop, url, &how, &handler, &conn);
     REQUIRE((got == DARI_OK) == (conn.id != 0));
