@@ -416,8 +416,8 @@ static int make_tls(void) {
     snprintf(key, sizeof key, "%s/key.pem", folder);
     snprintf(command, sizeof command,
              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=abuse "
-             "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout %s -out %s 2>/dev/null",
-             key, cert);
+             "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE "
+             "-keyout %s -out %s 2>/dev/null", key, cert);
     made = made && system(command) == 0 && dari_tls_server_new(cert, key, &server_tls) == DARI_OK &&
            dari_tls_client_new(cert, NULL, NULL, &client_tls) == DARI_OK;
     if (!made) fprintf(stderr, "no certificate: %s\n", dari_last_error());
