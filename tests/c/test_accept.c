@@ -109,10 +109,12 @@ static void lasts(int error, uint32_t which, size_t calls) {
     raw_read_until(gate.pair.loop, gate.fd, answer, sizeof answer, "\x8a");
     fault.calls = 0;
     cpu = cpu_ms();
-    for (begin = check_now_ms(); check_now_ms() - begin < A_WHILE_MS;)
-        CHECK(dari_loop_turn(gate.pair.loop, (uint32_t)(A_WHILE_MS + begin - check_now_ms() + 1)) == DARI_OK);
+    begin = check_now_ms();
+    for (long left = A_WHILE_MS; left > 0; left = A_WHILE_MS + begin - check_now_ms())
+        CHECK(dari_loop_turn(gate.pair.loop, (uint32_t)left) == DARI_OK);
     cpu = cpu_ms() - cpu;
-    CHECK(fault.calls >= 2 * calls && fault.calls < 16 * calls);
+    /* Once in it at least, however long it took to come here. */
+    CHECK(fault.calls >= calls && fault.calls < 16 * calls);
     CHECK(cpu < A_WHILE_MS * 0.02 || check_in_valgrind());
     CHECK(gate.lines == 1 && strstr(gate.text, name) != NULL);
     CHECK(gate.which == which && gate.turned == 0);
