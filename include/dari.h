@@ -22,7 +22,8 @@
 //             _free alone, never inside another call; a hook may call anything
 //             but those three. It must not throw or longjmp.
 //   Threads   A loop belongs to the thread that made it; on others every call
-//             is DARI_ERR_THREAD. For those there is dari_remote_*.
+//             is DARI_ERR_THREAD. For those there is dari_remote_*. In a
+//             forked child all but dari_loop_free is DARI_ERR_STATE.
 
 #ifndef DARI_H
 #define DARI_H

@@ -58,8 +58,10 @@ static struct {
     dari_loop_t *loop;
     dari_listener_t listener;
     dari_remote_t *remote;
-    /* NULL while the listener is a unix socket. */
+    /* Empty while the listener is a unix socket. */
     char url[64];
+    /* The URL is one of wss://. */
+    int sealed;
     int listening;
     struct guest guests[GUESTS];
     size_t count;
@@ -136,7 +138,7 @@ static int fits(char letter, long got) {
     case 'x': return got == DARI_ERR_STATE;
     case 'g': return got == DARI_ERR_STATE || got == DARI_ERR_FULL;
     case 's': return got == DARI_ERR_STALE;
-    case 'r': return got == DARI_OK || got == DARI_ERR_STATE;
+    case 'r': return got == DARI_OK || got == DARI_ERR_STATE || (cell.sealed && got == DARI_ERR_UNSUPPORTED);
     case 'p': return got == DARI_OK || got == DARI_ERR_ARGUMENT;
     case 'c': return got == DARI_STATE_CLOSING || got == DARI_STATE_CLOSED;
     case '*': return got >= 0;

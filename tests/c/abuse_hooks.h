@@ -49,7 +49,10 @@ static void at(char hook, struct guest *guest) {
 /* The other end of a dial, which is on this loop, too: it says more, or is gone already. */
 static void serve_dials(char hook, struct guest *guest) {
     if (!(cell.place->flags & DIALS) || cell.freeing || !cell.armed || guest < cell.guests + FIRST) return;
-    if (cell.behind == DATA && hook == 'o' && !guest->dial) {
+    if (hook == 'o' && !guest->dial && cell.place->hook == 'm') apply(SEND, guest);
+    if (hook == 'o' && guest->dial && cell.place->hook == 'P') apply(PING, guest);
+    if (hook == 'o' && !guest->dial && cell.place->hook == 'c') apply(CLOSE, guest);
+    if (cell.behind == DATA && hook == 'o' && !guest->dial && cell.place->hook != 'c') {
         apply(SEND, guest);
         apply(PING, guest);
         apply(CLOSE, guest);

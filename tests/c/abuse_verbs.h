@@ -138,7 +138,8 @@ static int32_t v_header(dari_conn_t conn) {
 }
 
 static int32_t v_certificate(dari_conn_t conn) {
-    return dari_conn_certificate(cell.loop, conn).data != NULL;
+    /* Who is encrypted may have shown one. */
+    return dari_conn_certificate(cell.loop, conn).data != NULL && !cell.sealed;
 }
 
 /* 1 if it is what it should be. */
@@ -288,7 +289,8 @@ enum {
     NOISY = 4,    /* the trigger ends connections */
     MAY_MISS = 8, /* a reset may come before the hook */
     DEAF = 16,    /* nobody listens where it dials */
-    HEAVY = 32    /* so much to carry that a few will do */
+    HEAVY = 32,   /* so much to carry that a few will do */
+    SEALED = 64   /* it dials wss:// */
 };
 
 /* Where an action is done. */

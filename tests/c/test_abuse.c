@@ -43,9 +43,18 @@ static const struct place PLACES[] = {
     {"done", 'z', STALE, NOISY, SAYS(HI), VERB_COUNT},
     {"freed", 'c', OVER, NOISY, SAYS(HI), VERB_COUNT},
     {"dial_open", 'o', OPEN, DIALS, NONE, NONE, VERB_COUNT},
+    {"dial_message", 'm', OPEN, DIALS | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"dial_pong", 'P', OPEN, DIALS | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"dial_close", 'c', OVER, DIALS | NOISY, NONE, NONE, VERB_COUNT},
+    {"dial_error", 'e', OVER, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
+    {"tls_open", 'o', OPEN, DIALS | SEALED, NONE, NONE, VERB_COUNT},
+    {"tls_message", 'm', OPEN, DIALS | SEALED | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"tls_pong", 'P', OPEN, DIALS | SEALED | MAY_MISS, NONE, NONE, VERB_COUNT},
+    {"tls_close", 'c', OVER, DIALS | SEALED | NOISY, NONE, NONE, VERB_COUNT},
     {"dial_refused", 'c', OVER, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
     {"retry", 'y', STALE, DIALS | DEAF | NOISY, NONE, NONE, VERB_COUNT},
     {"is_dialling", 0, DIALLING, DIALS, NONE, NONE, VERB_COUNT},
+    {"is_dialling_tls", 0, DIALLING, DIALS | SEALED, NONE, NONE, VERB_COUNT},
     {"is_asked", 0, ASKED, UNOPENED, UPGRADE, VERB_COUNT},
     {"is_plain", 0, PLAIN, UNOPENED, REQUEST, VERB_COUNT},
     {"is_begun", 0, BEGUN, UNOPENED, REQUEST, BEGIN},
@@ -133,6 +142,15 @@ static size_t guests_that(unsigned are) {
 
 /* --------------------------------------------------------------------- Cells */
 
+/* Where the crowd dials, beside the listener of the one who looks on. */
+static void listen_sealed(const dari_handler_t *handler) {
+    const dari_listen_t how = {.struct_size = sizeof how, .tls = server_tls};
+    dari_listener_t listener;
+    REQUIRE(dari_loop_listen(cell.loop, "127.0.0.1:0", &how, handler, &listener) == DARI_OK);
+    snprintf(cell.url, sizeof cell.url, "wss://127.0.0.1:%u/", (unsigned)dari_listener_port(cell.loop, listener));
+    cell.sealed = 1;
+}
+
 static void start(void) {
     const dari_limits_t limits = {.struct_size = sizeof limits,
                                   .high_water = 4 << 10,
@@ -159,6 +177,7 @@ static void start(void) {
     if (is_tcp())
         snprintf(cell.url, sizeof cell.url, "ws://127.0.0.1:%u/",
                  (unsigned)dari_listener_port(cell.loop, cell.listener));
+    if (cell.place->flags & SEALED) listen_sealed(&handler);
     bystander = extra = -1;
     if (cell.crowd == 1) {
         bystander = peer_connect();
@@ -254,7 +273,7 @@ static void run_hook(void) {
         UNTIL(cell.runs > 0 || (cell.place->flags & MAY_MISS && guests_left() == FIRST));
         for (int i = 0; i < 2; i++) REQUIRE(dari_loop_turn(cell.loop, 0) == DARI_OK);
     }
-    REQUIRE(cell.runs > 0 || cell.place->flags & MAY_MISS);
+    REQUIRE(cell.runs > 0 || (cell.place->flags & MAY_MISS && !(cell.place->flags & DIALS && cell.behind == NOTHING)));
 }
 
 /* Brings the crowd into a state, and acts on each. */
@@ -342,13 +361,14 @@ static int is_wanted(int argc, char **argv) {
     return wanted;
 }
 
-/* Not every cell is worth its time. What is behind matters to who is in the middle of it: a state with a crowd meets
- * one of the three in turn, and so does each of the three whom a function may be called on. Single ones see one of the
- * two ends in turn. */
+/* Not every cell is worth its time. Where there is a state, or three whom a function may be called on, a crowd always
+ * meets data, and one of the other two in turn. Single ones see one of the two ends in turn,
+ * and are enough where keys have to be agreed on. */
 static int is_left_out(const struct place *place, size_t action, int many, unsigned behind, int frees) {
     const size_t turn = action + (size_t)(place - PLACES);
+    if (many && place->flags & SEALED) return 1;
     if (!many) return (int)((turn + behind) % 2) != frees;
-    return (place->hook == 0 || action < 3u * GETTERS) && turn % 3 != behind;
+    return (place->hook == 0 || action < 3u * GETTERS) && behind != DATA && turn % 2 != (behind == RESET);
 }
 
 static void run_group(const struct place *place, int argc, char **argv) {
@@ -388,6 +408,25 @@ static int rows_not_called(void) {
     return missed;
 }
 
+/* A certificate for the one address that there is, by the openssl command; 0 if that does not work. */
+static int make_tls(void) {
+    char folder[] = "/tmp/dari-abuse-XXXXXX", cert[64], key[64], command[512];
+    int made = mkdtemp(folder) != NULL;
+    snprintf(cert, sizeof cert, "%s/cert.pem", folder);
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    snprintf(command, sizeof command,
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=abuse "
+             "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE "
+             "-keyout %s -out %s 2>/dev/null", key, cert);
+    made = made && system(command) == 0 && dari_tls_server_new(cert, key, &server_tls) == DARI_OK &&
+           dari_tls_client_new(cert, NULL, NULL, &client_tls) == DARI_OK;
+    if (!made) fprintf(stderr, "no certificate: %s\n", dari_last_error());
+    unlink(cert);
+    unlink(key);
+    rmdir(folder);
+    return made;
+}
+
 int main(int argc, char **argv) {
     const char *asked_for = getenv("ABUSE_CROWD");
     int deaf = raw_bind(), passed = 0, failed = 0;
@@ -396,6 +435,7 @@ int main(int argc, char **argv) {
     if (asked_for != NULL && atoi(asked_for) > 1 && atoi(asked_for) < CROWD) crowd = (size_t)atoi(asked_for);
     /* Other storms are for those who look for something. */
     if (getenv("ABUSE_SEED") != NULL) seed = (unsigned)atoi(getenv("ABUSE_SEED"));
+    if (!make_tls()) return 1;
     list_actions();
     for (size_t i = 0; i < sizeof PLACES / sizeof PLACES[0]; i++) {
         size_t run = cells_run, bad = cells_failed;
@@ -411,6 +451,8 @@ int main(int argc, char **argv) {
             failed++;
     }
     close(deaf);
+    dari_tls_free(server_tls);
+    dari_tls_free(client_tls);
     if (argc < 2) {
         int missed = rows_not_called();
         printf("%s every_row\n", missed == 0 ? "ok" : "FAILED");

@@ -1,5 +1,6 @@
 /* The fields of dari_limits_t: what happens when one strikes, and that it can be lifted. */
 #include "stranger.h"
+#include <stddef.h>
 #include <stdlib.h>
 
 static void a_handshake_that_takes_too_long_is_given_up(void) {
@@ -315,6 +316,177 @@ static void a_turn_has_a_number_of_events(void) {
     pair_free(&pair);
 }
 
+/* ------------------------------------------------------------------- Lifting them */
+
+/* Brings a peer to where a time runs, and returns its socket. */
+typedef int (*wait_begins)(struct pair *pair);
+
+static int wait_for_request(struct pair *pair) {
+    int fd = raw_connect(pair->port);
+    raw_send(fd, "GET / HT");
+    return fd;
+}
+
+static int wait_for_words(struct pair *pair) {
+    return stranger_join(pair);
+}
+
+static int wait_for_answer(struct pair *pair) {
+    int fd = stranger_join(pair);
+    CHECK(dari_conn_close(pair->loop, pair->server.conn, 1000, NULL) == DARI_OK);
+    return fd;
+}
+
+static int wait_for_room(struct pair *pair) {
+    int fd = stranger_join(pair);
+    stranger_stuff(pair, pair->server.conn, 1);
+    return fd;
+}
+
+static int wait_for_next_request(struct pair *pair) {
+    char answer[512];
+    int fd = raw_connect(pair->port);
+    raw_send(fd, GET "\r\n");
+    raw_read_until(pair->loop, fd, answer, sizeof answer, "HTTP/1.1 426 ");
+    return fd;
+}
+
+static const struct {
+    const char *name;
+    size_t at;
+    wait_begins begin;
+} TIMES[] = {
+    {"handshake_ms", offsetof(dari_limits_t, handshake_ms), wait_for_request},
+    {"idle_ms", offsetof(dari_limits_t, idle_ms), wait_for_words},
+    {"close_ms", offsetof(dari_limits_t, close_ms), wait_for_answer},
+    {"stall_ms", offsetof(dari_limits_t, stall_ms), wait_for_room},
+    {"keep_alive_ms", offsetof(dari_limits_t, keep_alive_ms), wait_for_next_request},
+};
+enum { TIME_COUNT = sizeof TIMES / sizeof TIMES[0], HOUR_MS = 3600000 };
+
+static void set_time(dari_limits_t *limits, size_t nth, uint32_t ms) {
+    memcpy((char *)limits + TIMES[nth].at, &ms, sizeof ms);
+}
+
+/* A loop on which a time runs has something to do some day, and one on which it does not has not. */
+static void a_time_that_is_lifted_never_comes(void) {
+    for (size_t nth = 0; nth < TIME_COUNT; nth++)
+        for (int is_lifted = 0; is_lifted < 2; is_lifted++) {
+            struct pair pair;
+            dari_limits_t limits = {.struct_size = sizeof limits};
+            const dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
+            dari_handler_t server = side_handler(&pair.server);
+            int before = check_failures, fd;
+            for (size_t i = 0; i < TIME_COUNT; i++) set_time(&limits, i, DARI_NEVER);
+            if (!is_lifted) set_time(&limits, nth, HOUR_MS);
+            memset(&pair, 0, sizeof pair);
+            pair_listen(&pair, &how, &server);
+            fd = TIMES[nth].begin(&pair);
+            turn_a_few(pair.loop);
+            /* What else there is to do, giving buffers back for instance, is soon done. */
+            TURN_UNTIL(pair.loop, is_lifted ? dari_loop_timeout(pair.loop) == DARI_NEVER
+                                            : dari_loop_timeout(pair.loop) > HOUR_MS / 2);
+            CHECK(is_lifted || dari_loop_timeout(pair.loop) <= HOUR_MS);
+            CHECK(!side_heard(&pair.server, 'c'));
+            if (check_failures > before) fprintf(stderr, "    that was %s, %d\n", TIMES[nth].name, is_lifted);
+            close(fd);
+            pair_free(&pair);
+        }
+}
+
+/* Says as much of it as there is room for now, and returns how much that was. */
+static size_t say_some(int fd, const char *bytes, size_t len) {
+    ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* A request that is over a default, with and without that limit. */
+static void each_limit_of_requests_can_be_lifted(void) {
+    enum { LONG = (1 << 20) + 1 };
+    static const struct {
+        dari_limits_t lifted;
+        const char *before, *after;
+        size_t len;
+        int status;
+    } cases[] = {
+        {{.max_head = DARI_UNLIMITED}, GET "A: ", "\r\n\r\n", 16 << 10, 431},
+        {{.max_target = DARI_UNLIMITED}, "GET /", " HTTP/1.1\r\nHost: h\r\n\r\n", 8 << 10, 414},
+        {{.max_body = DARI_UNLIMITED}, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n", "", LONG, 413},
+    };
+    static char filler[LONG];
+    memset(filler, 'x', sizeof filler);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int is_lifted = 0; is_lifted < 2; is_lifted++) {
+            struct pair pair;
+            dari_limits_t limits = {.struct_size = sizeof limits};
+            const dari_listen_t how = {.struct_size = sizeof how, .limits = &limits};
+            dari_handler_t server = side_handler(&pair.server);
+            char answer[1024];
+            size_t at = 0, len = 0;
+            int fd, before = check_failures;
+            if (is_lifted) limits = cases[i].lifted;
+            limits.struct_size = sizeof limits;
+            memset(&pair, 0, sizeof pair);
+            pair_listen(&pair, &how, &server);
+            fd = raw_connect(pair.port);
+            raw_send(fd, cases[i].before);
+            /* Whoever is refused need not be heard to the end. */
+            TURN_UNTIL(pair.loop, (at += say_some(fd, filler, cases[i].len - at),
+                                   raw_take(fd, answer, sizeof answer, &len), len > 0 || at == cases[i].len));
+            if (len == 0) raw_send(fd, cases[i].after);
+            TURN_UNTIL(pair.loop, (raw_take(fd, answer, sizeof answer, &len), len > 12));
+            CHECK(atoi(answer + 9) == (is_lifted ? 426 : cases[i].status));
+            if (check_failures > before) fprintf(stderr, "    that was case %d, %d\n", (int)i, is_lifted);
+            close(fd);
+            pair_free(&pair);
+        }
+}
+
+static void the_numbers_of_frames_can_be_lifted(void) {
+    enum { EMPTY = 1001, PONGS = 250001 };
+    const dari_limits_t lifted = {
+        .struct_size = sizeof lifted, .max_empty_fragments = UINT32_MAX, .max_controls = UINT32_MAX};
+    static char frames[6 * PONGS];
+    for (int is_lifted = 0; is_lifted < 2; is_lifted++) {
+        struct pair pair;
+        int fd = stranger_open(&pair, is_lifted ? &lifted : NULL);
+        for (size_t i = 0; i < EMPTY; i++) memcpy(frames + 6 * i, i == 0 ? "\x01\x80\0\0\0\0" : "\x00\x80\0\0\0\0", 6);
+        raw_bytes(fd, frames, 6 * (size_t)EMPTY);
+        RAW_BYTES(fd, "\x80\x82\0\0\0\0hi");
+        if (is_lifted)
+            TURN_UNTIL(pair.loop, side_heard(&pair.server, 'm'));
+        else
+            TURN_UNTIL(pair.loop, dari_conn_state(pair.loop, pair.server.conn) != DARI_STATE_OPEN);
+        if (is_lifted) {
+            /* All of them in one second, or in more: there is no limit in either case. */
+            for (size_t i = 0; i < PONGS; i++) memcpy(frames + 6 * i, "\x8a\x80\0\0\0\0", 6);
+            for (size_t at = 0; at < sizeof frames; at += 6 * 2500) {
+                raw_bytes(fd, frames + at, sizeof frames - at < 6 * 2500 ? sizeof frames - at : 6 * 2500);
+                dari_loop_turn(pair.loop, 0);
+            }
+            RAW_BYTES(fd, "\x81\x83\0\0\0\0" "end");
+            TURN_UNTIL(pair.loop, pair.server.len == 3 || side_heard(&pair.server, 'c'));
+            CHECK(!side_heard(&pair.server, 'c') && strcmp(pair.server.text, "end") == 0);
+        }
+        close(fd);
+        pair_free(&pair);
+    }
+}
+
+static void marks_and_the_backlog_can_be_lifted(void) {
+    enum { BLOCK = 1 << 20 };
+    static char block[BLOCK];
+    const dari_limits_t lifted = {
+        .struct_size = sizeof lifted, .high_water = DARI_UNLIMITED, .max_backlog = DARI_UNLIMITED};
+    struct pair pair;
+    int fd = stranger_open(&pair, &lifted);
+    for (int i = 0; i < 32; i++)
+        CHECK(dari_conn_send(pair.loop, pair.server.conn, DARI_BINARY, block, sizeof block) == DARI_OK);
+    CHECK(dari_conn_backlog(pair.loop, pair.server.conn) > 5 * BLOCK);
+    close(fd);
+    pair_free(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(a_handshake_that_takes_too_long_is_given_up),
@@ -328,6 +500,10 @@ int main(int argc, char **argv) {
         TEST(dripping_does_not_extend_a_handshake),
         TEST(marks_and_the_backlog_can_be_set),
         TEST(limits_can_be_lifted),
+        TEST(a_time_that_is_lifted_never_comes),
+        TEST(each_limit_of_requests_can_be_lifted),
+        TEST(the_numbers_of_frames_can_be_lifted),
+        TEST(marks_and_the_backlog_can_be_lifted),
         TEST(a_loop_has_a_limit_of_memory),
         TEST(a_turn_has_a_share_for_each),
         TEST(a_turn_has_a_number_of_events),

@@ -279,6 +279,210 @@ static void a_timer_that_takes_long_is_named_too_and_counted_without_a_log(void)
     pair_free(&journal.pair);
 }
 
+/* ------------------------------------------------------- Everything that may take long */
+
+static const char *const SLOW[] = {"upgrade", "http",    "open",  "message", "part", "pong", "drain", "dropped", "limited",
+                                   "retry",   "error",   "close", "fire",    "ready", "call", "done",  "log"};
+enum { SLOW_COUNT = sizeof SLOW / sizeof SLOW[0] };
+
+/* Which of them have been named. */
+static struct {
+    int named[SLOW_COUNT];
+    size_t others;
+} slow;
+
+static void busy(void) {
+    long end = check_now_ms() + 3;
+    while (check_now_ms() < end) continue;
+}
+
+static void slow_conn(void *user, dari_loop_t *loop, dari_conn_t conn) {
+    (void)user, (void)loop, (void)conn;
+    busy();
+}
+
+static void slow_upgrade(void *user, dari_loop_t *loop, dari_conn_t conn) {
+    (void)user;
+    CHECK(dari_conn_accept(loop, conn, NULL, NULL, 0) == DARI_OK);
+    busy();
+}
+
+static void slow_http(void *user, dari_loop_t *loop, dari_conn_t conn) {
+    (void)user;
+    CHECK(dari_conn_respond(loop, conn, 200, NULL, 0, NULL, 0) == DARI_OK);
+    busy();
+}
+
+static void slow_open(void *user, dari_loop_t *loop, dari_conn_t conn) {
+    side_open(user, loop, conn);
+    busy();
+}
+
+static void slow_message(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *message) {
+    (void)user, (void)loop, (void)conn, (void)message;
+    busy();
+}
+
+static void slow_part(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_message_t *part, uint32_t last) {
+    (void)user, (void)loop, (void)conn, (void)part, (void)last;
+    busy();
+}
+
+static void slow_pong(void *user, dari_loop_t *loop, dari_conn_t conn, const void *data, size_t len) {
+    (void)user, (void)loop, (void)conn, (void)data, (void)len;
+    busy();
+}
+
+static void slow_dropped(void *user, dari_loop_t *loop, dari_conn_t conn, size_t messages, size_t bytes) {
+    (void)user, (void)loop, (void)conn, (void)messages, (void)bytes;
+    busy();
+}
+
+static void slow_limited(void *user, dari_loop_t *loop, const dari_limited_t *what) {
+    (void)user, (void)loop, (void)what;
+    busy();
+}
+
+static void slow_retry(void *user, dari_loop_t *loop, dari_dial_t dial, uint32_t attempt, uint32_t delay_ms) {
+    (void)user, (void)loop, (void)dial, (void)attempt, (void)delay_ms;
+    busy();
+}
+
+static void slow_end(void *user, dari_loop_t *loop, dari_conn_t conn, const dari_close_t *why) {
+    (void)user, (void)loop, (void)conn, (void)why;
+    busy();
+}
+
+static void slow_fire(void *user, dari_loop_t *loop, dari_timer_t timer) {
+    (void)user, (void)loop, (void)timer;
+    busy();
+}
+
+static void slow_ready(void *user, dari_loop_t *loop, dari_watch_t watch, uint32_t events) {
+    (void)user, (void)events;
+    CHECK(dari_watch_cancel(loop, watch) == DARI_OK);
+    busy();
+}
+
+static void slow_call(void *user, dari_loop_t *loop) {
+    (void)user, (void)loop;
+    busy();
+}
+
+static void slow_done(void *user, dari_loop_t *loop, size_t dropped) {
+    (void)user, (void)loop, (void)dropped;
+    busy();
+}
+
+/* It takes long itself, each time: of that it must hear, but not for ever. */
+static void slow_log(void *user, dari_loop_t *loop, const dari_log_t *line) {
+    char text[128], name[32] = {0};
+    size_t nth = 0;
+    (void)user, (void)loop;
+    busy();
+    side_text(text, sizeof text, line->text);
+    if (sscanf(text, "the hook %31s took", name) != 1) return;
+    CHECK(line->level == DARI_LOG_WARN && line->event.len == strlen("slow_hook"));
+    while (nth < SLOW_COUNT && strcmp(SLOW[nth], name) != 0) nth++;
+    if (nth == SLOW_COUNT)
+        slow.others++;
+    else
+        slow.named[nth]++;
+}
+
+static int is_named(const char *name) {
+    for (size_t i = 0; i < SLOW_COUNT; i++)
+        if (strcmp(SLOW[i], name) == 0) return slow.named[i] > 0;
+    return 0;
+}
+
+static uint16_t slow_listen(dari_loop_t *loop, const dari_handler_t *handler, size_t max_conns) {
+    const dari_limits_t limits = {.struct_size = sizeof limits, .high_water = 2000, .max_backlog = 4000};
+    const dari_listen_t how = {.struct_size = sizeof how, .limits = &limits, .max_conns = max_conns};
+    dari_listener_t listener = {0};
+    CHECK(dari_loop_listen(loop, "127.0.0.1:0", &how, handler, &listener) == DARI_OK);
+    return dari_listener_port(loop, listener);
+}
+
+static void every_function_that_takes_long_is_named(void) {
+    static char block[1 << 20];
+    const dari_loop_config_t config = {
+        .struct_size = sizeof config, .slow_hook_ms = 1, .log_level = DARI_LOG_WARN, .log = slow_log};
+    const dari_connect_t again = {.struct_size = sizeof again, .retry_ms = 1, .retry_count = 1};
+    struct side side = {0};
+    dari_handler_t handler = {.struct_size = sizeof handler,
+                              .user = &side,
+                              .open = slow_open,
+                              .message = slow_message,
+                              .drain = slow_conn,
+                              .error = slow_end,
+                              .close = slow_end,
+                              .upgrade = slow_upgrade,
+                              .http = slow_http,
+                              .pong = slow_pong,
+                              .dropped = slow_dropped,
+                              .limited = slow_limited,
+                              .retry = slow_retry};
+    dari_stats_t stats = {.struct_size = sizeof stats};
+    struct pair pair = {0};
+    dari_loop_t *loop;
+    dari_remote_t *remote;
+    uint16_t parts, full;
+    int fds[4], ends[2], deaf = raw_bind();
+    uint64_t before;
+    char url[64];
+    memset(&slow, 0, sizeof slow);
+    CHECK(dari_loop_new(&config, &loop) == DARI_OK && dari_remote_new(loop, &remote) == DARI_OK);
+    pair.loop = loop;
+    pair.port = slow_listen(loop, &handler, 0);
+    full = slow_listen(loop, &handler, 1);
+    handler.part = slow_part;
+    parts = slow_listen(loop, &handler, 0);
+
+    fds[0] = raw_connect(pair.port);
+    raw_send(fds[0], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    fds[1] = raw_connect(pair.port);
+    raw_send(fds[1], RAW_UPGRADE);
+    TURN_UNTIL(loop, side_heard(&side, 'o'));
+    RAW_BYTES(fds[1], "\x81\x82\0\0\0\0hi\x8a\x80\0\0\0\0");
+    fds[2] = raw_connect(full);
+    TURN_UNTIL(loop, is_named("http") && is_named("upgrade") && is_named("open") && is_named("message") &&
+                         is_named("pong") && is_named("limited"));
+    /* More than the kernel takes; what is published then passes it over; and when it reads there is room. */
+    CHECK(dari_conn_subscribe(loop, side.conn, "t") == DARI_OK);
+    while (dari_conn_send(loop, side.conn, DARI_BINARY, block, sizeof block) == DARI_OK) continue;
+    CHECK(dari_loop_publish(loop, "t", (dari_conn_t){0}, DARI_TEXT, "x", 1) == DARI_OK);
+    TURN_UNTIL(loop, is_named("dropped"));
+    TURN_UNTIL(loop, (recv(fds[1], block, sizeof block, MSG_DONTWAIT), is_named("drain")));
+    RAW_BYTES(fds[1], "\x81\x02hi");
+    shutdown(fds[1], SHUT_WR);
+    fds[3] = raw_connect(parts);
+    raw_send(fds[3], RAW_UPGRADE);
+    RAW_BYTES(fds[3], "\x81\x82\0\0\0\0hi");
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", (unsigned)raw_port(deaf));
+    CHECK(dari_loop_connect(loop, url, &again, &handler, NULL) == DARI_OK);
+    CHECK(dari_timer_new(loop, 0, 0, slow_fire, NULL, NULL) == DARI_OK);
+    CHECK(pipe(ends) == 0 && dari_watch_new(loop, ends[1], DARI_WATCH_WRITE, slow_ready, NULL, NULL) == DARI_OK);
+    CHECK(dari_remote_call(remote, slow_call, NULL, NULL) == DARI_OK);
+    TURN_UNTIL(loop, is_named("error") && is_named("close") && is_named("part") && is_named("retry") &&
+                         is_named("fire") && is_named("ready") && is_named("call"));
+    CHECK(dari_loop_shutdown(loop, 0, 0, slow_done, NULL) == DARI_OK);
+    TURN_UNTIL(loop, is_named("done"));
+    TURN_UNTIL(loop, is_named("log"));
+    CHECK(slow.others == 0);
+    turn_a_few(loop);
+    CHECK(dari_loop_stats(loop, &stats) == DARI_OK && stats.slow_hooks >= SLOW_COUNT);
+    before = stats.slow_hooks;
+    turn_a_few(loop);
+    CHECK(dari_loop_stats(loop, &stats) == DARI_OK && stats.slow_hooks == before);
+    dari_remote_free(remote);
+    CHECK(dari_loop_free(loop) == DARI_OK);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) close(fds[i]);
+    close(ends[0]);
+    close(ends[1]);
+    close(deaf);
+}
+
 int main(int argc, char **argv) {
     static const struct check_test tests[] = {
         TEST(a_life_is_told_in_order_and_with_its_fields),
@@ -289,6 +493,7 @@ int main(int argc, char **argv) {
         TEST(a_log_may_end_what_it_is_told_of),
         TEST(a_hook_that_takes_long_is_named),
         TEST(a_timer_that_takes_long_is_named_too_and_counted_without_a_log),
+        TEST(every_function_that_takes_long_is_named),
     };
     return check_run(tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -210,6 +210,15 @@ for field in $(awk '/^typedef struct/ { fields = "" } /^ *(size_t|uint32_t) / { 
     /^} dari_(limits|listen|loop_config)_t;/ { print fields }' include/dari.h | tr -d ';'); do
     case $field in struct_size | reserved) continue ;; esac
     grep -q "^| \`$field\` |" docs/limits.md || echo "docs/limits.md: $field is missing" >>"$bad"
+    # And each can be set from outside: as a number, or by a word where it is a choice.
+    case $field in
+    deflate) option='"--deflate"' ;;
+    slow) option='"--slow"' ;;
+    flags) option='"--limit-loopback"' ;;
+    log_level) option='"--log"' ;;
+    *) option="($field)" ;;
+    esac
+    grep -qF -- "$option" tests/c/echo_server.c || echo "tests/c/echo_server.c: no option for $field" >>"$bad"
 done
 none "$count limits are those of the sources and of dari.h"
 

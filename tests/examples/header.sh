@@ -32,12 +32,45 @@ only_ours() {
     [ -z "$theirs" ] || { echo "$theirs" | head -n 5; return 1; }
 }
 
-# Whether tests/c/test_abuse.c has a row for each function, or says why not.
+# Whether the table of tests/c/test_abuse.c comes to each function.
 all_abused() {
     for function in $(nm -D --defined-only target/release/libdari.so | awk '{ print $3 }'); do
-        grep -qF "\"$function\"" tests/c/abuse*.h || echo "no row for $function"
+        grep -qF "$function(" tests/c/abuse*.h || echo "no row for $function"
     done >target/abused
     [ ! -s target/abused ] || { head -n 5 target/abused; return 1; }
+}
+
+# Functions that take a loop or a remote, and that test_owner.c does not call where they may not be called.
+without_owner() {
+    sed 's|//.*||' include/dari.h | awk 'BEGIN { RS = ";" }
+        /DARI_API [^#]*dari_(loop_t [*]loop|remote_t [*](remote|const [*]remotes))[,)]/ {
+            sub(/.*DARI_API /, ""); match($0, /dari_[a-z_]+\(/); print substr($0, RSTART, RLENGTH) }' |
+        while read -r call; do grep -qF "$call" tests/c/test_owner.c || echo "${call%(}"; done
+}
+
+all_owned() {
+    names=$(without_owner)
+    [ -z "$names" ] || { echo "$names"; return 1; }
+}
+
+# Each hook, by its name, has a place where test_abuse.c does everything, and is one that test_log.c sees named.
+all_hooked() {
+    awk '/^typedef struct/ { names = "" } /^    [a-z]/ && match($0, /[(][*][a-z_]+[)]/) { names = names substr($0, RSTART + 2, RLENGTH - 3) "\n" }
+        /^} dari_(handler|loop_config)_t;/ { printf "%s", names }' include/dari.h |
+        while read -r hook; do
+            grep -qF "    {\"$hook\", '" tests/c/test_abuse.c || echo "no place in test_abuse.c: $hook"
+            grep -qF "\"$hook\"" tests/c/test_log.c || echo "not named in test_log.c: $hook"
+        done >target/unhooked
+    [ ! -s target/unhooked ] || { cat target/unhooked; return 1; }
+}
+
+# Each cause is reached, and looked at as a whole, by a test; and has words of its own.
+all_caused() {
+    grep -o '^#define DARI_CAUSE_[A-Z0-9_]*' include/dari.h | cut -d ' ' -f 2 |
+        while read -r cause; do
+            grep -q "\.cause = $cause[,}]" tests/c/test_causes.c tests/c/breaches.h || echo "reached by no test: $cause"
+        done >target/uncaused
+    [ ! -s target/uncaused ] || { cat target/uncaused; return 1; }
 }
 
 soname() {
@@ -59,5 +92,8 @@ done
 check "dari.hpp leaves out nothing that dari.h has" leaves_out_nothing
 check "libdari.so shows dari_* and nothing else" only_ours
 check "every function is in the table of tests/c/test_abuse.c" all_abused
+check "every function that takes a loop is in tests/c/test_owner.c" all_owned
+check "every hook is a place of tests/c/test_abuse.c, and named when it is slow" all_hooked
+check "every cause is reached by tests/c/test_causes.c" all_caused
 check "libdari.so is named libdari.so.MAJOR.MINOR" soname
 summary

@@ -3,6 +3,7 @@
 Each check has a server of its own, warmed up by ordinary use, so that its growth is the attack's alone.
 """
 import json
+import multiprocessing
 import resource
 import select
 import time
@@ -28,6 +29,7 @@ def checks(new_echo):
         ("10,000 connections opened and closed", MIB, churn),
     ]:
         yield f"{name}: less than {limit / MIB:.2f} MiB", lambda a=attack, l=limit: grows_less(new_echo, a, l)
+    yield "beside a flood of pings another peer has its echo within 10 ms (p99)", lambda: beside_a_flood(new_echo)
     yield "out of descriptors: the server waits, and serves again", lambda: out_of_descriptors(new_echo)
     yield "out of address space: who wants more gets 1013, everybody else is served", lambda: out_of_address_space(new_echo)
 
@@ -113,6 +115,55 @@ def ping_flood(echo):
                     raise Failure(f"opcode {opcode}")
         print(f"      {sent:,} pings were taken, {pongs:,} pongs kept")
         return peak
+
+
+def flood_for_ever(port):
+    """Pings as fast as they are taken; a server that shuts it out for that sees it again at once."""
+    pings = frame(PING, b"x" * 125) * 500
+    while True:
+        try:
+            with Wire(port) as wire:
+                wire.send(request(port))
+                wire.read_response()
+                while True:
+                    wire.socket.sendall(pings)
+                    while wire.ready(select.POLLIN, 0):
+                        if not wire.socket.recv(1 << 20):
+                            raise OSError
+        except (Failure, OSError):
+            continue
+
+
+def beside_a_flood(new_echo):
+    """The best of five rounds: what another program does on this machine is not the server's fault."""
+    with new_echo("--max-controls", "unlimited") as echo, opened(echo) as wire:
+        flood = multiprocessing.get_context("fork").Process(target=flood_for_ever, args=(echo.port,), daemon=True)
+        flood.start()
+        try:
+            end = time.monotonic() + 20
+            while echo.cpu() < 0.2:  # it has begun
+                slowest_echo(wire)
+                if time.monotonic() > end:
+                    raise Failure("there is no flood")
+            best = min(slowest_echo(wire) for _ in range(5))
+        finally:
+            flood.kill()
+            flood.join()
+        print(f"      p99 of an echo: {best * 1000:.2f} ms")
+        if best >= 0.010:
+            raise Failure(f"p99 {best * 1000:.2f} ms")
+
+
+def slowest_echo(wire):
+    """All but the slowest percent of 300 take less than this, in seconds."""
+    times = []
+    for _ in range(300):
+        began = time.monotonic()
+        wire.send(frame(TEXT, b"me?"))
+        if wire.read_frame() != (True, TEXT, b"me?"):
+            raise Failure("no echo")
+        times.append(time.monotonic() - began)
+    return sorted(times)[-4]
 
 
 def slow_readers(echo):

@@ -154,7 +154,7 @@ mod tests {
         let bytes =
             [0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf4, 0xf5, b'a'];
         let places = [0, 1, 126, 127, 128, 254, 255, 300];
-        let fronts = ["\u{b2e4}".repeat(100), ["a", &"\u{e9}".repeat(150)].concat()];
+        let fronts = ["a".repeat(300), "\u{b2e4}".repeat(100), ["a", &"\u{e9}".repeat(149), "a"].concat()];
         for (front, place) in fronts.iter().flat_map(|front| places.map(|place| (front, place))) {
             let place = (0..=place).rev().find(|at| front.is_char_boundary(*at)).unwrap_or_default();
             let (before, after) = front.split_at(place);

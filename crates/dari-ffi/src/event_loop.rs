@@ -28,7 +28,7 @@ pub unsafe extern "C" fn dari_loop_new(
         let owner = Rc::new(Cell::new(ptr::null()));
         let config =
             versioned(config)?.map_or_else(|| Ok(Config::default()), |of| settings(&of, Rc::clone(&owner)))?;
-        *out = own(Loop::new(config)?);
+        *out = own(Loop::new(config)?)?;
         owner.set(*out);
         Ok(DARI_OK)
     })

@@ -9,14 +9,17 @@
 
 pub(crate) mod arguments;
 
-use crate::status::{DARI_ERR_PANIC, DARI_ERR_STATE, DARI_ERR_THREAD, DARI_OK, Refusal, dari_status_t};
+use crate::status::{
+    DARI_ERR_MEMORY, DARI_ERR_PANIC, DARI_ERR_STATE, DARI_ERR_THREAD, DARI_OK, Refusal, dari_status_t,
+};
 use crate::types::dari_loop_t;
 use arguments::null;
-use dari::{Error, Loop, Net};
+use dari::{Error, Loop, LostByFork, Net};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What an export's body comes to.
@@ -24,8 +27,8 @@ pub(crate) type Answer = Result<dari_status_t, Refusal>;
 
 /// A loop as C holds it.
 pub(crate) struct Guarded {
-    /// The number of the thread that made it.
-    owner: u64,
+    /// The number of the thread that made it; 0, which no thread has, in a forked child.
+    owner: Arc<LostByFork>,
     inner: UnsafeCell<ManuallyDrop<Loop>>,
     /// The `&mut Net` that a running hook was given, for calls from inside the hook; else NULL.
     lent: Cell<*mut Net>,
@@ -35,7 +38,8 @@ pub(crate) struct Guarded {
     poisoned: Cell<bool>,
 }
 
-/// What a hook unwinds with, back to run, turn or free, when a call inside it has poisoned the loop.
+/// What a hook unwinds with, back to run, turn or free, when a call inside it has poisoned the loop, or in a child that
+/// it has forked.
 struct Poisoned;
 
 /// Runs an export that needs no loop.
@@ -76,7 +80,7 @@ pub(crate) fn quick(
     let done = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: see the top of this file. Another thread reads only `owner`, which never changes.
         let Some(dari_loop_t(cell)) = (unsafe { owner.as_ref() }) else { return false };
-        if cell.owner != thread() || cell.poisoned.get() || cell.lent.get().is_null() {
+        if cell.owner.get() != thread() || cell.poisoned.get() || cell.lent.get().is_null() {
             return false;
         }
         // SAFETY: as for a verb inside a hook.
@@ -131,11 +135,22 @@ pub(crate) fn exclusive(
     })
 }
 
-/// Makes a loop that belongs to this thread.
-pub(crate) fn own(inner: Loop) -> *mut dari_loop_t {
+/// Makes a loop that belongs to this thread of this process.
+pub(crate) fn own(inner: Loop) -> Result<*mut dari_loop_t, Refusal> {
+    let owner = LostByFork::new(thread()).map_err(|_| Refusal::new(DARI_ERR_MEMORY, "no memory for a loop"))?;
     let inner = UnsafeCell::new(ManuallyDrop::new(inner));
     let (lent, busy, poisoned) = (Cell::new(ptr::null_mut()), Cell::new(false), Cell::new(false));
-    Box::into_raw(Box::new(dari_loop_t(Guarded { owner: thread(), inner, lent, busy, poisoned })))
+    Ok(Box::into_raw(Box::new(dari_loop_t(Guarded { owner: Arc::new(owner), inner, lent, busy, poisoned }))))
+}
+
+/// Where a remote finds out that it is in a forked child, even after the loop is gone.
+pub(crate) fn home(owner: *const dari_loop_t) -> Result<Arc<LostByFork>, Refusal> {
+    Ok(Arc::clone(&enter(owner)?.owner))
+}
+
+/// What is the parent's may not be touched by a forked child.
+pub(crate) fn at_home(home: &LostByFork) -> Result<(), Refusal> {
+    if home.get() == 0 { Err(forked()) } else { Ok(()) }
 }
 
 /// Closes a loop, hooks included, and frees it; one that is poisoned is freed without hooks.
@@ -144,13 +159,13 @@ pub(crate) fn disown(function: &str, owner: *mut dari_loop_t) -> dari_status_t {
         return DARI_OK;
     }
     plain(function, || {
+        // SAFETY: it is not NULL; see the top of this file.
+        let cell = unsafe { &(*owner).0 };
         match enter(owner) {
             Ok(_) => {}
-            Err(refusal) if refusal.is(DARI_ERR_PANIC) => {}
+            Err(refusal) if refusal.is(DARI_ERR_PANIC) || cell.is_forked() => {}
             Err(refusal) => return Err(refusal),
         }
-        // SAFETY: `enter` has looked behind it; see the top of this file.
-        let cell = unsafe { &(*owner).0 };
         cell.not_inside_a_hook()?;
         cell.busy.set(true);
         let mut closed = Ok(());
@@ -174,7 +189,8 @@ pub(crate) fn lend(owner: *const dari_loop_t, net: &mut Net, hook: impl FnOnce(*
     let before = cell.lent.replace(ptr::from_mut(net));
     hook(owner.cast_mut());
     cell.lent.set(before);
-    if cell.poisoned.get() {
+    // A child that the hook has forked, and that returns from it, would go on with what is the parent's.
+    if cell.poisoned.get() || cell.is_forked() {
         resume_unwind(Box::new(Poisoned));
     }
 }
@@ -185,8 +201,8 @@ fn enter<'a>(owner: *const dari_loop_t) -> Result<&'a Guarded, Refusal> {
     let Some(dari_loop_t(cell)) = (unsafe { owner.as_ref() }) else {
         return Err(null("loop"));
     };
-    if cell.owner != thread() {
-        return Err(Refusal::new(DARI_ERR_THREAD, "the loop belongs to another thread; use dari_remote_call"));
+    if cell.owner.get() != thread() {
+        return Err(cell.elsewhere());
     }
     if cell.poisoned.get() {
         return Err(Refusal::new(DARI_ERR_PANIC, "an earlier panic has spoilt the loop; free it"));
@@ -207,6 +223,18 @@ impl Guarded {
         }
     }
 
+    fn is_forked(&self) -> bool {
+        self.owner.get() == 0
+    }
+
+    #[cold]
+    fn elsewhere(&self) -> Refusal {
+        if self.is_forked() {
+            return forked();
+        }
+        Refusal::new(DARI_ERR_THREAD, "the loop belongs to another thread; use dari_remote_call")
+    }
+
     fn not_inside_a_hook(&self) -> Result<(), Refusal> {
         if self.lent.get().is_null() && !self.busy.get() {
             return Ok(());
@@ -218,7 +246,7 @@ impl Guarded {
     fn poisoning<T>(&self, body: impl FnOnce() -> T) -> Result<T, Refusal> {
         catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
             self.poisoned.set(true);
-            panicked()
+            if self.is_forked() { forked() } else { panicked() }
         })
     }
 }
@@ -229,6 +257,10 @@ fn spoil(owner: *const dari_loop_t) -> Refusal {
         cell.poisoned.set(true);
     }
     panicked()
+}
+
+fn forked() -> Refusal {
+    Refusal::new(DARI_ERR_STATE, "a forked child may only free a loop of its parent's")
 }
 
 fn panicked() -> Refusal {
@@ -254,12 +286,16 @@ fn thread() -> u64 {
 mod tests {
     use super::*;
     use crate::status::{DARI_ERR_ARGUMENT, dari_last_error};
-    use dari::Config;
+    use dari::{Close, Config, ConnId, Handler, Listen, Message};
+    use std::cell::RefCell;
     use std::ffi::CStr;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpStream;
+    use std::rc::Rc;
     use std::thread::spawn;
 
     fn new_loop() -> *mut dari_loop_t {
-        own(Loop::new(Config::default()).expect("a poller"))
+        own(Loop::new(Config::default()).expect("a poller")).expect("memory")
     }
 
     fn last_error() -> String {
@@ -325,6 +361,55 @@ mod tests {
         });
         assert_eq!(turn, DARI_ERR_PANIC);
         assert_eq!(disown("free", owner), DARI_OK);
+    }
+
+    /// Writes down what it hears; at a message, a call has a bug.
+    struct Trips {
+        owner: *mut dari_loop_t,
+        heard: Rc<RefCell<String>>,
+    }
+
+    impl Handler for Trips {
+        fn open(&mut self, _: &mut Net, _: ConnId) {
+            self.heard.borrow_mut().push('o');
+        }
+
+        fn message(&mut self, net: &mut Net, _: ConnId, _: Message<'_>) {
+            self.heard.borrow_mut().push('m');
+            lend(self.owner, net, |owner| assert_eq!(verb("verb", owner, |_| panic!("on purpose")), DARI_ERR_PANIC));
+        }
+
+        fn close(&mut self, _: &mut Net, _: ConnId, _: &Close) {
+            self.heard.borrow_mut().push('c');
+        }
+    }
+
+    #[test]
+    fn a_loop_that_is_spoilt_in_the_middle_of_a_read_is_freed_with_its_sockets() {
+        let (owner, heard) = (new_loop(), Rc::new(RefCell::new(String::new())));
+        let mut port = 0;
+        let listened = verb("listen", owner, |net| {
+            let handler = Trips { owner, heard: Rc::clone(&heard) };
+            let listener = net.listen("127.0.0.1:0", Listen::default(), Box::new(handler))?;
+            port = net.listener_port(listener).expect("it has one");
+            Ok(DARI_OK)
+        });
+        assert_eq!(listened, DARI_OK);
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+        let hello = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        // Two messages at once: nobody hears the second one.
+        peer.write_all(&[hello.as_bytes(), b"\x81\x80\0\0\0\0\x81\x80\0\0\0\0"].concat()).expect("room");
+        let turn = |wait| exclusive("turn", owner, |inner| inner.turn(Some(wait)));
+        let spoilt = (0..100).map(|_| turn(100)).find(|status| *status != DARI_OK);
+        assert_eq!(spoilt, Some(DARI_ERR_PANIC));
+        assert_eq!((turn(0), call(owner), getter(owner, 7, |_| 8)), (DARI_ERR_PANIC, DARI_ERR_PANIC, 7));
+        assert_eq!(disown("free", owner), DARI_OK);
+        assert_eq!(*heard.borrow(), "om", "no hook runs behind a panic");
+        // Closed with what was unread, or without: it is gone in either case, and so is the listener.
+        let gone = peer.read_to_end(&mut Vec::new());
+        assert!(gone.is_ok() || gone.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     #[test]

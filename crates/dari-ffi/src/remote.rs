@@ -5,18 +5,20 @@
 use crate::guard::arguments::{
     give, message, optional_shared, optional_text, output, put, shared, shared_list, take_back, text,
 };
-use crate::guard::{plain, verb};
+use crate::guard::{at_home, home, plain, verb};
 use crate::hooks::CCall;
 use crate::status::*;
 use crate::types::{dari_conn_t, dari_kind_t, dari_loop_t, dari_remote_t};
-use dari::{Error, Remote};
+use dari::{Error, LostByFork, Remote};
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::sync::Arc;
 
 /// What C holds: a remote, and the loop to hand to a call that runs.
 pub(crate) struct Hand {
     remote: Remote,
     owner: *const dari_loop_t,
+    home: Arc<LostByFork>,
 }
 
 /// Asks a loop for something, from any thread.
@@ -27,6 +29,8 @@ fn ask(
 ) -> dari_status_t {
     plain(function, || {
         let dari_remote_t(hand) = shared("remote", remote)?;
+        // Before anything is locked: a thread that the child does not have may hold the lock.
+        at_home(&hand.home)?;
         body(hand)?;
         Ok(DARI_OK)
     })
@@ -49,7 +53,8 @@ fn refused(error: Error) -> Refusal {
 pub unsafe extern "C" fn dari_remote_new(r#loop: *mut dari_loop_t, out: *mut *mut dari_remote_t) -> dari_status_t {
     verb("dari_remote_new", r#loop, |net| {
         let out = output("out", out, ptr::null_mut())?;
-        *out = give(dari_remote_t(Hand { remote: net.remote(), owner: r#loop }));
+        let home = home(r#loop)?;
+        *out = give(dari_remote_t(Hand { remote: net.remote(), owner: r#loop, home }));
         Ok(DARI_OK)
     })
 }
@@ -64,6 +69,9 @@ pub unsafe extern "C" fn dari_remote_stop(remote: *const dari_remote_t) -> dari_
     let Some(dari_remote_t(hand)) = optional_shared(remote) else {
         return DARI_ERR_ARGUMENT;
     };
+    if at_home(&hand.home).is_err() {
+        return DARI_ERR_STATE;
+    }
     hand.remote.stop().map_or(DARI_ERR_SYSTEM, |()| DARI_OK)
 }
 
@@ -163,6 +171,7 @@ pub unsafe extern "C" fn dari_remote_publish_all(
     plain("dari_remote_publish_all", || {
         put(taken, 0);
         let remotes = shared_list("remotes", remotes, count)?;
+        remotes.iter().try_for_each(|dari_remote_t(hand)| at_home(&hand.home))?;
         let (message, squeeze) = message(kind, data, len)?;
         let remotes = remotes.iter().map(|dari_remote_t(hand)| &hand.remote);
         put(taken, Remote::publish_all(remotes, text("topic", topic)?, except.named(), message, squeeze)?);

@@ -13,6 +13,9 @@ use crate::{ConnId, DialId, Handler, Limited, Net};
 use dari_core::{Event, Message, Payload, State};
 use std::time::{Duration, Instant};
 
+/// The event of the log's lines on hooks that took long.
+const SLOW_HOOK: &str = "slow_hook";
+
 /// The next attempt of a dial.
 pub(crate) struct Again {
     endpoint: u32,
@@ -205,7 +208,12 @@ pub(crate) fn tell_log(net: &mut Net) {
     }
     let Some(mut hear) = net.lines.hear.take() else { return };
     for line in net.lines.take() {
-        hear(net, &line);
+        if line.event == SLOW_HOOK {
+            // Not timed: a log that is always slow would be told so for ever.
+            hear(net, &line);
+        } else {
+            timed(net, "log", None, |net| hear(net, &line));
+        }
     }
     net.lines.hear = Some(hear);
 }
@@ -313,6 +321,6 @@ pub(crate) fn timed(net: &mut Net, name: &'static str, slot: Option<u32>, run: i
     if took >= Duration::from_millis(net.slow_hook_ms.into()) {
         net.stats.slow_hooks += 1;
         let ms = took.as_millis();
-        net.say(Level::Warn, "slow_hook", slot, || format!("the hook {name} took {ms} ms: everybody else waited"));
+        net.say(Level::Warn, SLOW_HOOK, slot, || format!("the hook {name} took {ms} ms: everybody else waited"));
     }
 }

@@ -170,25 +170,29 @@ impl Gate {
 impl Net {
     /// Accepts what waits. Whether there may be more.
     pub(crate) fn accept_all(&mut self, slot: u32) -> bool {
-        for _ in 0..ACCEPTS {
+        let mut only_failed_with = None;
+        for nth in 0..ACCEPTS {
             let Some(listener) = self.endpoints.get_mut(slot).and_then(|endpoint| endpoint.listener.as_mut()) else {
                 return false;
             };
             match sys::accept(&listener.socket) {
                 Ok((socket, peer)) => {
+                    only_failed_with = None;
                     listener.wait = ACCEPT_WAIT.0;
                     self.stats.accepted += 1;
                     self.let_in(slot, socket, Peer::new(&peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => match error.raw_os_error() {
-                    // The peer has gone again, or the network lost it: the next one may be well.
-                    Some(libc::ECONNABORTED | libc::EPROTO | libc::EPERM) => {}
-                    errno => return self.out_of_descriptors(slot, errno.unwrap_or_default()),
+                Err(error) => match error.raw_os_error().unwrap_or_default() {
+                    errno if is_of_one_peer(errno) => {
+                        only_failed_with = only_failed_with.or((nth == 0).then_some(errno))
+                    }
+                    errno => return self.accept_later(slot, errno),
                 },
             }
         }
-        true
+        // So many peers in a row are not all unlucky: it is this side that may not accept.
+        only_failed_with.is_none_or(|errno| self.accept_later(slot, errno))
     }
 
     fn let_in(&mut self, slot: u32, socket: Socket, peer: Peer) {
@@ -254,15 +258,15 @@ impl Net {
         self.touch(slot);
     }
 
-    /// Out of descriptors or memory. No new edge will come: a timer tries again. Those who wait are told, one after
-    /// the other, by means of a descriptor that was kept for that.
-    fn out_of_descriptors(&mut self, slot: u32, errno: i32) -> bool {
+    /// Out of descriptors or memory, or something that is not known here. No new edge will come: a timer tries again.
+    /// Those who wait are told, one after the other, by means of a descriptor that was kept for that.
+    fn accept_later(&mut self, slot: u32, errno: i32) -> bool {
         // A kernel that has none left says so even if nobody waits. Who is told next comes with an edge of its own.
         let has_spare = matches!(errno, libc::EMFILE | libc::ENFILE) && self.spare.is_some();
         if has_spare && self.turn_away_by_spare(slot) {
             return false;
         }
-        if !has_spare {
+        if matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) {
             self.turned_away(slot, Which::Descriptors, None);
         }
         let now = self.now;
@@ -384,6 +388,25 @@ impl Net {
     fn gate(&mut self, slot: u32) -> Option<&mut Gate> {
         self.endpoints.get_mut(slot)?.gate.as_mut()
     }
+}
+
+/// Whether this is what befell one peer on its way here, and the next one may be well: it has gone again, a firewall was
+/// against it, or the network lost it, which Linux reports here rather than on a socket (accept(2)).
+fn is_of_one_peer(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT
+    )
 }
 
 /// Tells a peer that there is no room, as well as that goes without a connection of its own.

@@ -87,6 +87,7 @@ pub use log::{Level, Line, Log};
 pub use net::Net;
 pub use remote::Remote;
 pub use stats::{Past, Stats};
+pub use sys::LostByFork;
 pub use tls::Tls;
 pub use turn::Loop;
 pub use verbs::{Payload, Sent};

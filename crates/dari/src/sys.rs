@@ -7,7 +7,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Accepts a connection, non-blocking and closed on exec from its first moment, and tells who it is. EINTR is
 /// retried.
@@ -72,6 +73,56 @@ impl AsRawFd for TimerFd {
         self.0.as_raw_fd()
     }
 }
+
+/// A number that a forked child finds to be 0, for the price of reading it: it lies in a page that the kernel wipes
+/// there (`MADV_WIPEONFORK`, Linux 4.14). Where the kernel does not, the child finds the number itself.
+#[derive(Debug)]
+pub struct LostByFork {
+    page: NonNull<AtomicU64>,
+}
+
+/// What is mapped for one number: the smallest that there is to map.
+const PAGE: usize = 4096;
+
+impl LostByFork {
+    /// Keeps a number; an error if there is no memory for the page.
+    pub fn new(number: u64) -> io::Result<Self> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, at a place that the kernel picks; nothing that is there is touched.
+        let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, access, kind, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let Some(page) = NonNull::new(page) else { return Err(io::ErrorKind::OutOfMemory.into()) };
+        // SAFETY: it is the page that was just mapped. An older kernel refuses, and nothing changes.
+        unsafe { libc::madvise(page.as_ptr(), PAGE, libc::MADV_WIPEONFORK) };
+        let kept = Self { page: page.cast() };
+        kept.place().store(number, Ordering::Relaxed);
+        Ok(kept)
+    }
+
+    /// The number, or 0 in a forked child.
+    pub fn get(&self) -> u64 {
+        self.place().load(Ordering::Relaxed)
+    }
+
+    fn place(&self) -> &AtomicU64 {
+        // SAFETY: the page is mapped for as long as `self` is there, is aligned, and any bytes are a number.
+        unsafe { self.page.as_ref() }
+    }
+}
+
+impl Drop for LostByFork {
+    fn drop(&mut self) {
+        // SAFETY: `new` has mapped it, and nothing refers to it any more.
+        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
+    }
+}
+
+// SAFETY: nothing but an atomic number is behind the pointer, and the page belongs to nobody else.
+unsafe impl Send for LostByFork {}
+// SAFETY: as above.
+unsafe impl Sync for LostByFork {}
 
 /// Asks the C library to give freed memory back to the system. glibc keeps up to twice its largest freed block at the
 /// top of the heap, which for a megabyte of message is two that nobody uses.

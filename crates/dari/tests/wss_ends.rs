@@ -70,7 +70,8 @@ fn who_broke_a_rule_may_still_answer() {
     for version in BOTH {
         let mut bench = bench(&ca, Hooks::quiet);
         let mut peer = open(&mut bench, &ca, version);
-        peer.say(&unmasked(TEXT, b"without a mask"));
+        let good = frame(TEXT, b"with a mask");
+        peer.say(&[good.clone(), unmasked(TEXT, b"without a mask")].concat());
         bench.until("all that is said to it", |_| {
             peer.hear();
             peer.notified && peer.raw.ended == Some(Ended::Eof)
@@ -80,6 +81,8 @@ fn who_broke_a_rule_may_still_answer() {
         peer.say(&close(1002, ""));
         let end = bench.end();
         assert_eq!((end.cause, end.code, end.sent_code), (Cause::Protocol, 1002, 1002), "{}", end.text());
+        // What counts is what was encrypted, and not how.
+        assert_eq!(end.offset, (HELLO.len() + good.len()) as u64, "{}", end.text());
     }
 }
 
