@@ -562,7 +562,8 @@ typedef struct {
     // 1013, and sends return DARI_ERR_MEMORY. Payloads of yours do not count.
     size_t max_memory;
     // Bytes of one read, and about what one connection gets of a turn before
-    // the others are looked at. Default 256 KiB; at least 16 KiB.
+    // the others are looked at; up to four times as many where they end a
+    // message that has begun. Default 256 KiB; at least 16 KiB.
     size_t max_read;
     // Events of one turn. Default 1,024.
     uint32_t max_events;

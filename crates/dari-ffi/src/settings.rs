@@ -272,7 +272,8 @@ pub struct dari_loop_config_t {
     /// 1013, and sends return DARI_ERR_MEMORY. Payloads of yours do not count.
     pub max_memory: usize,
     /// Bytes of one read, and about what one connection gets of a turn before
-    /// the others are looked at. Default 256 KiB; at least 16 KiB.
+    /// the others are looked at; up to four times as many where they end a
+    /// message that has begun. Default 256 KiB; at least 16 KiB.
     pub max_read: usize,
     /// Events of one turn. Default 1,024.
     pub max_events: u32,

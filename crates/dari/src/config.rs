@@ -14,7 +14,8 @@ pub struct Config {
     /// Bytes allocated for all its connections: what they are receiving, what is queued for them, compression.
     /// Default 1 GiB.
     pub max_memory: usize,
-    /// Bytes of one read, and about what one connection gets of a turn. Default 256 KiB; at least 16 KiB.
+    /// Bytes of one read, and about what one connection gets of a turn; up to four times as many where they end a message
+    /// that has begun. Default 256 KiB; at least 16 KiB.
     pub max_read: usize,
     /// Events of one turn. Default 1,024.
     pub max_events: usize,
