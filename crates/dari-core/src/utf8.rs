@@ -151,10 +151,9 @@ mod tests {
     /// blocks that are checked at once, amid text.
     #[test]
     fn no_sequence_at_the_edge_of_a_block_is_judged_other_than_by_the_standard_library() {
-        let bytes =
-            [0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf4, 0xf5, b'a'];
-        let places = [0, 1, 126, 127, 128, 254, 255, 300];
-        let fronts = ["a".repeat(300), "\u{b2e4}".repeat(100), ["a", &"\u{e9}".repeat(149), "a"].concat()];
+        let bytes = [0x80, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf4, b'a'];
+        let places = [0, 510, 511, 512, 1023];
+        let fronts = ["a".repeat(1100), "\u{b2e4}".repeat(366), ["a", &"\u{e9}".repeat(549), "a"].concat()];
         for (front, place) in fronts.iter().flat_map(|front| places.map(|place| (front, place))) {
             let place = (0..=place).rev().find(|at| front.is_char_boundary(*at)).unwrap_or_default();
             let (before, after) = front.split_at(place);
@@ -184,7 +183,7 @@ mod tests {
             "\u{20ac}",
         ] {
             let text = word.repeat(300);
-            assert!(quick::good_bytes(text.as_bytes()) > text.len() - 130, "{word}");
+            assert!(quick::good_bytes(text.as_bytes()) > text.len() - 515, "{word}");
         }
     }
 

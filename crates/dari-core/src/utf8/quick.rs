@@ -5,9 +5,9 @@
 use multiversion::multiversion;
 
 /// Bytes that are checked before it is asked how that went.
-const BLOCK: usize = 128;
+const BLOCK: usize = 512;
 /// Bytes that are dealt with side by side.
-const LANES: usize = 64;
+const LANES: usize = 32;
 
 /// How many bytes at the front of `text` are good for sure. They end where a character does.
 #[multiversion(targets("x86_64+avx2"))]
