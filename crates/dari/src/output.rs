@@ -103,7 +103,7 @@ impl Output for Outgoing<'_> {
     fn payload(&mut self, bytes: &[u8]) {
         let left = if self.goes_through(bytes) { self.write_through(bytes) } else { bytes };
         let place = place_in(&self.rx, left).filter(|place| place.len() >= REFER);
-        if !place.is_some_and(|place| self.queue.push_rx(place).is_ok()) {
+        if place.is_none_or(|place| self.queue.push_rx(place).is_err()) {
             self.copy(left);
         }
     }

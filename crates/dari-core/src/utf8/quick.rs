@@ -33,6 +33,7 @@ pub(super) fn good_bytes(text: &[u8]) -> usize {
 
 /// Whether the block behind the two bytes at `start` goes on from them, as far as it goes.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "there are as many lanes in each of the arrays")]
 fn is_good(text: &[u8], start: usize) -> bool {
     let block = |at: usize| text.get(start + at..)?.first_chunk::<BLOCK>();
     let (Some(second), Some(first), Some(block)) = (block(0), block(1), block(2)) else { return false };
