@@ -140,7 +140,7 @@ fn no_kind(kind: dari_kind_t) -> Refusal {
     argument(format!("kind {kind} is neither DARI_TEXT nor DARI_BINARY"))
 }
 
-/// The same for a message without flags, where nothing is wrong with it.
+/// A message of C without flags; nothing where anything is wrong with it, which `message` tells.
 #[inline]
 pub(crate) fn plain<'a>(kind: dari_kind_t, data: *const c_void, len: usize) -> Option<Message<'a>> {
     let kind = match kind {
